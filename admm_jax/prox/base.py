@@ -1,0 +1,47 @@
+"""What the solver needs to know of a convex function g: value, prox, conjugate, and how far a pair is from optimal."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from jax import Array
+
+
+class Function(Protocol):
+    """A closed convex g with g >= 0 or an indicator; a pytree whose leaves are its weights.
+
+    The last three describe the convex conjugate g*(p) = sup_v <p, v> - g(v), whose domain every g here knows in
+    closed form. They are all that a duality gap needs.
+    """
+
+    @property
+    def is_constraint(self) -> bool:
+        """Whether g is an indicator: then `__call__` is zero and `violation` says how far v is outside."""
+        ...
+
+    def __call__(self, v: Array) -> Array:
+        """g(v), a scalar (zero for an indicator)."""
+        ...
+
+    def prox(self, v: Array, step: Array) -> Array:
+        """argmin_z g(z) + ||z - v||^2 / (2 step)."""
+        ...
+
+    def violation(self, v: Array) -> Array:
+        """v minus its projection onto dom g: zero where g is finite."""
+        ...
+
+    def project_dual(self, p: Array) -> Array:
+        """A point of dom g* near p (the projection of p)."""
+        ...
+
+    def fenchel_gap(self, v: Array, p: Array) -> Array:
+        """g(v) + g*(p) - <v, p> >= 0, a scalar, for v in dom g and p in dom g*; zero iff p is in dg(v).
+
+        Written so that equal terms cancel before they are summed.
+        """
+        ...
+
+    def invalid(self) -> Array:
+        """Whether a weight is negative or not a number, or bounds cross: a traced boolean."""
+        ...

@@ -1,0 +1,235 @@
+"""The penalties and constraints of the model builder: elementwise functions, norms, balls and boxes.
+
+Each prox is a closed form (Parikh & Boyd 2014, section 6; Beck 2017, chapter 6); each conjugate's domain is a box or a
+ball. Weights are scalars or broadcast to v; zero weights are allowed.
+"""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+from jax import Array
+
+from admm_jax.prox.projections import project_l1_ball, project_l2_ball, safe_norm
+from admm_jax.pytree import pytree_dataclass, static
+
+
+def _negative(weight: Array) -> Array:
+    return jnp.any(~(jnp.asarray(weight) >= 0))
+
+
+class _Penalty:
+    """A finite function: no point is outside its domain."""
+
+    @property
+    def is_constraint(self) -> bool:
+        return False
+
+    def violation(self, v: Array) -> Array:
+        return jnp.zeros_like(v)
+
+
+class _Constraint:
+    """An indicator: its prox is the projection, and its value is zero."""
+
+    @property
+    def is_constraint(self) -> bool:
+        return True
+
+    def __call__(self, v: Array) -> Array:
+        return jnp.zeros((), v.dtype)
+
+    def violation(self, v: Array) -> Array:
+        return v - self.prox(v, jnp.ones((), v.dtype))  # pyright: ignore[reportAttributeAccessIssue]
+
+
+@pytree_dataclass
+class L1(_Penalty):
+    """g(v) = sum w |v|; dom g* = {|p| <= w}, g* = 0."""
+
+    weight: Array
+
+    def __call__(self, v: Array) -> Array:
+        return jnp.sum(self.weight * jnp.abs(v))
+
+    def prox(self, v: Array, step: Array) -> Array:
+        t = step * self.weight
+        return v - jnp.clip(v, -t, t)
+
+    def project_dual(self, p: Array) -> Array:
+        return jnp.clip(p, -self.weight, self.weight)
+
+    def fenchel_gap(self, v: Array, p: Array) -> Array:
+        return jnp.sum(self.weight * jnp.abs(v) - p * v)
+
+    def invalid(self) -> Array:
+        return _negative(self.weight)
+
+
+@pytree_dataclass
+class Huber(_Penalty):
+    """g(v) = sum w h(v), h(v) = v^2/2 if |v| <= delta, else delta |v| - delta^2/2; g*(p) = sum p^2/(2w), |p| <= w delta."""
+
+    weight: Array
+    delta: Array
+
+    def __call__(self, v: Array) -> Array:
+        inner = jnp.clip(v, -self.delta, self.delta)
+        return jnp.sum(self.weight * inner * (v - inner / 2))
+
+    def prox(self, v: Array, step: Array) -> Array:
+        t = step * self.weight
+        inner = v / (1 + t)
+        return jnp.where(jnp.abs(inner) <= self.delta, inner, v - t * self.delta * jnp.sign(v))
+
+    def project_dual(self, p: Array) -> Array:
+        bound = self.weight * self.delta
+        return jnp.clip(p, -bound, bound)
+
+    def fenchel_gap(self, v: Array, p: Array) -> Array:
+        # with p = w s, |s| <= delta: w (h(v) + s^2/2 - s v) = w/2 ((c - s)^2 + 2 (c - s)(v - c)), c = clip(v)
+        weight = jnp.asarray(self.weight)
+        slope = p / jnp.where(weight > 0, weight, 1)
+        inner = jnp.clip(v, -self.delta, self.delta)
+        return jnp.sum(weight * ((inner - slope) ** 2 / 2 + (inner - slope) * (v - inner)))
+
+    def invalid(self) -> Array:
+        return _negative(self.weight) | _negative(self.delta)
+
+
+@pytree_dataclass
+class Hinge(_Penalty):
+    """g(v) = sum w max(v, 0); dom g* = {0 <= p <= w}, g* = 0."""
+
+    weight: Array
+
+    def __call__(self, v: Array) -> Array:
+        return jnp.sum(self.weight * jnp.maximum(v, 0))
+
+    def prox(self, v: Array, step: Array) -> Array:
+        return v - jnp.clip(v, 0, step * self.weight)
+
+    def project_dual(self, p: Array) -> Array:
+        return jnp.clip(p, 0, self.weight)
+
+    def fenchel_gap(self, v: Array, p: Array) -> Array:
+        return jnp.sum(self.weight * jnp.maximum(v, 0) - p * v)
+
+    def invalid(self) -> Array:
+        return _negative(self.weight)
+
+
+@pytree_dataclass
+class GroupL2(_Penalty):
+    """g(v) = sum over groups of w ||v_group||_2; `axes` run inside a group; dom g* = {||p_group|| <= w}, g* = 0."""
+
+    weight: Array
+    axes: tuple[int, ...] = static()
+
+    def _expanded(self) -> Array:
+        weight = jnp.asarray(self.weight)
+        return weight if weight.ndim == 0 else jnp.expand_dims(weight, self.axes)
+
+    def __call__(self, v: Array) -> Array:
+        return jnp.sum(self.weight * safe_norm(v, self.axes))
+
+    def prox(self, v: Array, step: Array) -> Array:
+        return v - project_l2_ball(v, step * self._expanded(), self.axes)
+
+    def project_dual(self, p: Array) -> Array:
+        return project_l2_ball(p, self._expanded(), self.axes)
+
+    def fenchel_gap(self, v: Array, p: Array) -> Array:
+        return jnp.sum(self.weight * safe_norm(v, self.axes) - jnp.sum(p * v, axis=self.axes))
+
+    def invalid(self) -> Array:
+        return _negative(self.weight)
+
+
+@pytree_dataclass
+class LInf(_Penalty):
+    """g(v) = w max |v|; dom g* = {||p||_1 <= w}, g* = 0."""
+
+    weight: Array
+
+    def __call__(self, v: Array) -> Array:
+        return self.weight * jnp.max(jnp.abs(v))
+
+    def prox(self, v: Array, step: Array) -> Array:
+        return v - project_l1_ball(v, step * self.weight)
+
+    def project_dual(self, p: Array) -> Array:
+        return project_l1_ball(p, self.weight)
+
+    def fenchel_gap(self, v: Array, p: Array) -> Array:
+        # w max|v| - <p, v> = sum |p| (max|v| - sign(p) v) + (w - ||p||_1) max|v|, all terms >= 0
+        peak = jnp.max(jnp.abs(v))
+        return jnp.sum(jnp.abs(p) * (peak - jnp.sign(p) * v)) + (self.weight - jnp.sum(jnp.abs(p))) * peak
+
+    def invalid(self) -> Array:
+        return _negative(self.weight)
+
+
+@pytree_dataclass
+class Box(_Constraint):
+    """g = indicator of lower <= v <= upper, elementwise, infinite bounds allowed; equal bounds fix v.
+
+    g*(p) = sum upper p+ - lower p-, finite for p <= 0 where upper is infinite and p >= 0 where lower is.
+    """
+
+    lower: Array
+    upper: Array
+
+    def prox(self, v: Array, step: Array) -> Array:
+        return jnp.clip(v, self.lower, self.upper)
+
+    def project_dual(self, p: Array) -> Array:
+        p = jnp.where(jnp.isinf(self.upper), jnp.minimum(p, 0), p)
+        return jnp.where(jnp.isinf(self.lower), jnp.maximum(p, 0), p)
+
+    def fenchel_gap(self, v: Array, p: Array) -> Array:
+        above = jnp.where(p > 0, p * (self.upper - v), 0)
+        below = jnp.where(p < 0, -p * (v - self.lower), 0)
+        return jnp.sum(above + below)
+
+    def invalid(self) -> Array:
+        return jnp.any(~(jnp.asarray(self.lower) <= jnp.asarray(self.upper)))
+
+
+@pytree_dataclass
+class L2Ball(_Constraint):
+    """g = indicator of ||v||_2 <= radius; g*(p) = radius ||p||_2."""
+
+    radius: Array
+
+    def prox(self, v: Array, step: Array) -> Array:
+        return project_l2_ball(v, self.radius)
+
+    def project_dual(self, p: Array) -> Array:
+        return p
+
+    def fenchel_gap(self, v: Array, p: Array) -> Array:
+        # radius ||p|| - <p, v> = (radius - <p, v>/||p||) ||p||
+        return jnp.maximum(self.radius * safe_norm(p) - jnp.sum(p * v), 0)
+
+    def invalid(self) -> Array:
+        return _negative(self.radius)
+
+
+@pytree_dataclass
+class L1Ball(_Constraint):
+    """g = indicator of ||v||_1 <= radius; g*(p) = radius max |p|."""
+
+    radius: Array
+
+    def prox(self, v: Array, step: Array) -> Array:
+        return project_l1_ball(v, self.radius)
+
+    def project_dual(self, p: Array) -> Array:
+        return p
+
+    def fenchel_gap(self, v: Array, p: Array) -> Array:
+        peak = jnp.max(jnp.abs(p))
+        return jnp.sum(jnp.abs(v) * (peak - jnp.sign(v) * p)) + (self.radius - jnp.sum(jnp.abs(v))) * peak
+
+    def invalid(self) -> Array:
+        return _negative(self.radius)

@@ -1,0 +1,35 @@
+"""Euclidean projections onto norm balls, differentiable almost everywhere and without NaN at zero."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+from jax import Array
+
+
+def safe_norm(v: Array, axes: tuple[int, ...] | None = None, *, keepdims: bool = False) -> Array:
+    """||v||_2 over `axes`, with derivative 0 instead of NaN where the norm is zero."""
+    squared = jnp.sum(v * v, axis=axes, keepdims=keepdims)
+    positive = squared > 0
+    return jnp.where(positive, jnp.sqrt(jnp.where(positive, squared, 1)), 0)
+
+
+def project_l2_ball(v: Array, radius: Array, axes: tuple[int, ...] | None = None) -> Array:
+    """argmin ||z - v|| subject to ||z||_2 <= radius, over the groups formed by `axes`."""
+    norm = safe_norm(v, axes, keepdims=True)
+    outside = norm > radius
+    return jnp.where(outside, v * (radius / jnp.where(outside, norm, 1)), v)
+
+
+def project_l1_ball(v: Array, radius: Array) -> Array:
+    """argmin ||z - v|| subject to ||z||_1 <= radius, by sorting (Held, Wolfe & Crowder 1974; Duchi et al. 2008).
+
+    z = sign(v) max(|v| - theta, 0) with theta chosen so that ||z||_1 = radius; z = v when v is inside.
+    """
+    magnitude = jnp.abs(v).ravel()
+    descending = -jnp.sort(-magnitude)
+    cumulative = jnp.cumsum(descending)
+    count = jnp.arange(1, magnitude.size + 1)
+    active = descending * count > cumulative - radius
+    rho = jnp.maximum(jnp.sum(active), 1)
+    theta = jnp.maximum((cumulative[rho - 1] - radius) / rho, 0)
+    return jnp.sign(v) * jnp.maximum(jnp.abs(v) - theta, 0)

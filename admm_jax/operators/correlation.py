@@ -1,0 +1,188 @@
+"""Two-dimensional correlation with zero fill, written in the ways that XLA runs fast on one platform or another.
+
+Every convolution of the library, in every mode and for both orientations of the kernel, is
+
+    y[i, j] = sum_{a, b} taps[a, b] * x[i + a - top, j + b - left],      x = 0 outside,
+
+with `Padding` ((top, bottom), (left, right)). Its adjoint is the same formula with `taps` reversed along both axes and
+the complementary padding (p - 1 - top, p - 1 - bottom), (q - 1 - left, q - 1 - right): each implementation below thus
+serves as its own adjoint.
+"""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+
+Padding = tuple[tuple[int, int], tuple[int, int]]
+
+UNROLLED_TAPS = 81
+"""Above this many taps, shift-and-add loops over the kernel's rows, to keep the program small."""
+
+
+def mode_padding(kernel_shape: tuple[int, int], mode: str, flip: bool) -> Padding:
+    """The padding that gives `scipy.signal.convolve2d` (`flip`) or `correlate2d` in `mode`.
+
+    Arguments:
+        kernel_shape: (p, q).
+        mode: "full", "same" or "valid".
+        flip: true for convolution. An even kernel is centred half a pixel to the left by one and to the right by the
+            other; `same` follows SciPy in both.
+    """
+
+    def axis(p: int) -> tuple[int, int]:
+        if mode == "full":
+            return p - 1, p - 1
+        if mode == "valid":
+            return 0, 0
+        before, after = (p - 1) // 2, p // 2
+        return (after, before) if flip else (before, after)
+
+    return axis(kernel_shape[0]), axis(kernel_shape[1])
+
+
+def complement(kernel_shape: tuple[int, int], padding: Padding) -> Padding:
+    """The padding of the adjoint."""
+    (top, bottom), (left, right) = padding
+    p, q = kernel_shape
+    return (p - 1 - top, p - 1 - bottom), (q - 1 - left, q - 1 - right)
+
+
+def result_shape(in_shape: tuple[int, int], kernel_shape: tuple[int, int], padding: Padding) -> tuple[int, int]:
+    """The shape of the correlation."""
+    rows, cols = (n + sum(pad) - p + 1 for n, p, pad in zip(in_shape, kernel_shape, padding, strict=True))
+    return rows, cols
+
+
+def correlate_lax(x: Array, taps: Array, padding: Padding) -> Array:
+    """Correlation by XLA's own convolution, at full precision on accelerators.
+
+    Arguments:
+        x: (m, n).
+        taps: (p, q).
+        padding: ((top, bottom), (left, right)).
+
+    Returns:
+        Array of shape (m + top + bottom - p + 1, n + left + right - q + 1).
+    """
+    dtype = jnp.result_type(x, taps)
+    x, taps = x.astype(dtype), taps.astype(dtype)
+    out = lax.conv_general_dilated(x[None, None], taps[None, None], (1, 1), padding, precision=lax.Precision.HIGHEST)
+    return out[0, 0]
+
+
+def correlate_shift(x: Array, taps: Array, padding: Padding) -> Array:
+    """Correlation as a sum of shifted images: one fused loop over the pixels, or one a kernel row.
+
+    Arguments and result as in `correlate_lax`.
+    """
+    p, q = taps.shape
+    rows, cols = result_shape((x.shape[0], x.shape[1]), (p, q), padding)
+    padded = _materialise(jnp.pad(x, padding))
+
+    def along_row(strip: Array, row: Array) -> Array:
+        return _sum_shifts(strip, row, cols, axis=1)
+
+    if p * q <= UNROLLED_TAPS:
+        out = along_row(padded[:rows], taps[0])
+        for a in range(1, p):
+            out = out + along_row(padded[a : a + rows], taps[a])
+        return out
+
+    def add_row(out: Array, step: tuple[Array, Array]) -> tuple[Array, None]:
+        a, row = step[0], _materialise(step[1])
+        strip = _materialise(lax.dynamic_slice_in_dim(padded, a, rows, axis=0))
+        return out + along_row(strip, row), None
+
+    zero = jnp.zeros((rows, cols), jnp.result_type(x, taps))
+    return lax.scan(add_row, zero, (jnp.arange(p), taps))[0]
+
+
+def correlate_separable(x: Array, columns: Array, rows: Array, padding: Padding) -> Array:
+    """Correlation with taps = sum_r outer(columns[r], rows[r]): one pass along the rows, one along the columns.
+
+    Arguments:
+        x: (m, n).
+        columns: (r, p).
+        rows: (r, q).
+        padding: ((top, bottom), (left, right)).
+
+    Returns:
+        As `correlate_lax`.
+    """
+    height, width = result_shape((x.shape[0], x.shape[1]), (columns.shape[1], rows.shape[1]), padding)
+    padded = _materialise(jnp.pad(x, padding))
+    out = None
+    for column, row in zip(columns, rows, strict=True):
+        across = _materialise(_sum_shifts(padded, row, width, axis=1))
+        term = _sum_shifts(across, column, height, axis=0)
+        out = term if out is None else out + term
+    assert out is not None
+    return out
+
+
+def _sum_shifts(padded: Array, taps: Array, size: int, axis: int) -> Array:
+    """sum_a taps[a] * padded[a : a + size] along `axis`."""
+    out = taps[0] * lax.slice_in_dim(padded, 0, size, axis=axis)
+    for a in range(1, taps.shape[0]):
+        out = out + taps[a] * lax.slice_in_dim(padded, a, a + size, axis=axis)
+    return out
+
+
+def _materialise(x: Array) -> Array:
+    """Ask for `x` in memory: fused into its consumer, it would be computed again for every tap."""
+    return lax.optimization_barrier(x)
+
+
+def fast_size(n: int) -> int:
+    """The smallest 2^a 3^b 5^c >= n."""
+    best = 1 << max(n - 1, 0).bit_length()
+    five = 1
+    while five < best:
+        three = five
+        while three < best:
+            size = three << max(-(-n // three) - 1, 0).bit_length()
+            best = min(best, size)
+            three *= 3
+        five *= 5
+    return best
+
+
+def fft_shape(in_shape: tuple[int, int], kernel_shape: tuple[int, int], padding: Padding) -> tuple[int, int]:
+    """Periods for which the periodic correlation equals the zero-filled one on the wanted rows and columns.
+
+    What is read outside the image, at most `before` or `after` pixels away, must fall on zeros: a period of
+    n + max(before, after) is enough, and not n + p - 1. It also holds the output, so that the adjoint shares it.
+    """
+    out_shape = result_shape(in_shape, kernel_shape, padding)
+    rows, cols = (
+        fast_size(max(n + max(pad), p, out))
+        for n, p, out, pad in zip(in_shape, kernel_shape, out_shape, padding, strict=True)
+    )
+    return rows, cols
+
+
+def kernel_spectrum(taps: Array, padding: Padding, shape: tuple[int, int]) -> Array:
+    """The spectrum S with `correlation = crop(irfft2(S * rfft2(x)))`; its conjugate gives the adjoint.
+
+    Arguments:
+        taps: (p, q).
+        padding: ((top, bottom), (left, right)).
+        shape: the periods, from `fft_shape`.
+
+    Returns:
+        Complex array of shape (shape[0], shape[1] // 2 + 1).
+    """
+    p, q = taps.shape
+    placed = jnp.pad(taps, ((0, shape[0] - p), (0, shape[1] - q)))
+    placed = jnp.roll(placed, (-padding[0][0], -padding[1][0]), axis=(0, 1))
+    return jnp.conj(jnp.fft.rfft2(placed))
+
+
+def apply_spectrum(x: Array, spectrum: Array, shape: tuple[int, int], crop: tuple[int, int]) -> Array:
+    """irfft2(spectrum * rfft2(x)) with periods `shape`, its first `crop` rows and columns."""
+    real = np.finfo(spectrum.dtype).dtype
+    x = x.astype(jnp.result_type(x, real))
+    out = jnp.fft.irfft2(spectrum * jnp.fft.rfft2(x, s=shape), s=shape)
+    return out[: crop[0], : crop[1]]

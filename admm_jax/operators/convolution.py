@@ -20,6 +20,13 @@ from admm_jax.pytree import pytree_dataclass, replace, static
 __all__ = ["Conv2D", "FFTConv2D", "SeparableConv2D", "factorise", "plan_convolution", "prepare", "specialise"]
 
 MODES = ("full", "same", "valid")
+NAMES = {
+    "auto": "not yet planned",
+    "lax": "XLA's convolution",
+    "shift": "shift-and-add",
+    "separable": "separable",
+    "fft": "FFT",
+}
 
 
 @pytree_dataclass
@@ -87,7 +94,7 @@ class Conv2D:
 
     @property
     def description(self) -> str:
-        return _describe(self.flip, self.kernel_shape, self.mode, self.implementation)
+        return _describe(self.flip, self.kernel_shape, self.mode, NAMES[self.implementation])
 
     def __call__(self, x: Array) -> Array:
         name = self._resolve(x)
@@ -102,10 +109,6 @@ class Conv2D:
             return specialise(self, name).adjoint(y)
         apply = corr.correlate_lax if name == "lax" else corr.correlate_shift
         return apply(y, self.taps[::-1, ::-1], corr.complement(self.kernel_shape, self.padding))
-
-    def normal(self, x: Array) -> Array:
-        """K^T K x."""
-        return self.adjoint(self(x))
 
     def _resolve(self, x: Array) -> str:
         if self.implementation != "auto":
@@ -154,10 +157,6 @@ class SeparableConv2D:
         padding = corr.complement(self.kernel_shape, self.padding)
         return corr.correlate_separable(y, self.columns[:, ::-1], self.rows[:, ::-1], padding)
 
-    def normal(self, x: Array) -> Array:
-        """K^T K x."""
-        return self.adjoint(self(x))
-
 
 @pytree_dataclass
 class FFTConv2D:
@@ -205,46 +204,38 @@ class FFTConv2D:
     def adjoint(self, y: Array) -> Array:
         return corr.apply_spectrum(y, jnp.conj(self.spectrum), self.periods, self._image_shape)
 
-    def normal(self, x: Array) -> Array:
-        """K^T K x; in mode "full" nothing is cropped between the two, so that one pair of transforms is enough."""
-        if self.mode == "full":
-            power = jnp.square(jnp.real(self.spectrum)) + jnp.square(jnp.imag(self.spectrum))
-            return corr.apply_spectrum(x, power.astype(self.spectrum.dtype), self.periods, self._image_shape)
-        return self.adjoint(self(x))
-
 
 def prepare(op: Conv2D) -> FFTConv2D:
     """`op` with the kernel's spectrum computed; traceable and differentiable in the kernel."""
     shape = corr.fft_shape((op.in_shape[0], op.in_shape[1]), op.kernel_shape, op.padding)
-    kernel = op.taps if jnp.issubdtype(op.kernel.dtype, jnp.floating) else op.taps.astype(jnp.result_type(float))
-    spectrum = corr.kernel_spectrum(kernel, op.padding, shape)
+    spectrum = corr.kernel_spectrum(jnp.asarray(op.taps, _float_dtype(op.kernel)), op.padding, shape)
     return FFTConv2D(spectrum, op.in_shape, op.kernel_shape, op.mode, op.flip)
 
 
-def specialise(op: Conv2D, implementation: str) -> Operator:
+def specialise(op: Conv2D, implementation: str, dtype: DTypeLike | None = None) -> Operator:
     """The operator that does `op` by `implementation`, with what can be computed beforehand computed.
 
     Arguments:
         op: the convolution.
-        implementation: "lax", "shift", "fft" or "separable".
+        implementation: "lax", "shift", "fft" or "separable"; all but the last are traceable in the kernel.
+        dtype: of the computation, to which the kernel is brought; by default the kernel's own.
 
     Returns:
         A `Conv2D`, `FFTConv2D` or `SeparableConv2D`.
 
     Raises:
-        ValueError: "separable" with a kernel that is traced, or not of low rank.
+        ValueError: "separable" with a kernel that is traced, or not of rank 1 or 2 to the rounding of `dtype`.
     """
-    if implementation == "fft":
-        return prepare(op)
+    dtype = _float_dtype(op.kernel) if dtype is None else dtype
     if implementation != "separable":
-        return replace(op, implementation=implementation)
-    shape = op.kernel_shape
+        op = replace(op, kernel=jnp.asarray(op.kernel, dtype), implementation=implementation)
+        return prepare(op) if implementation == "fft" else op
     if isinstance(op.kernel, jax.core.Tracer):
         raise ValueError("Conv2D: implementation 'separable' needs the kernel's values, but the kernel is traced")
-    dtype = op.kernel.dtype if jnp.issubdtype(op.kernel.dtype, jnp.floating) else jnp.result_type(float)
     factors = factorise(np.asarray(op.kernel), dtype=dtype)
     if factors is None:
-        raise ValueError(f"Conv2D: implementation 'separable' needs a kernel of rank 1 or 2, got a {shape} one of more")
+        p, q = op.kernel_shape
+        raise ValueError(f"Conv2D: implementation 'separable' needs a kernel of rank 1 or 2, got {p}×{q} of more")
     columns, rows = factors
     if op.flip:
         columns, rows = columns[:, ::-1], rows[:, ::-1]
@@ -269,7 +260,11 @@ def plan_convolution(
         return op.implementation, "as asked"
     factors = None if concrete_kernel is None else factorise(concrete_kernel, dtype=dtype)
     rank = None if factors is None else factors[0].shape[0]
-    return choose_implementation((op.in_shape[0], op.in_shape[1]), op.kernel_shape, dtype, platform, rank)
+    return choose_implementation((op.in_shape[0], op.in_shape[1]), op.kernel_shape, platform, rank)
+
+
+def _float_dtype(kernel: Array) -> DTypeLike:
+    return kernel.dtype if jnp.issubdtype(kernel.dtype, jnp.floating) else jnp.result_type(float)
 
 
 def _describe(flip: bool, kernel_shape: tuple[int, int], mode: str, how: str) -> str:

@@ -1,0 +1,64 @@
+"""Convex inverse problems, written as in the paper, solved by ADMM in JAX with a certified duality gap."""
+
+from math import inf
+
+from admm_jax.errors import (
+    ADMMError,
+    DataError,
+    ExpressionError,
+    ModelError,
+    NonconvexError,
+    ParameterError,
+    ShapeError,
+)
+from admm_jax.expressions import (
+    Constant,
+    Constr,
+    Expr,
+    Param,
+    Var,
+    abs,
+    conv2d,
+    corr2d,
+    huber,
+    inrange,
+    maximum,
+    minimum,
+    norm,
+    square,
+    sum,
+    tv1d,
+    tv2d,
+)
+from admm_jax.model import MAXIMIZE, MINIMIZE, Model
+
+__all__ = [
+    "MAXIMIZE",
+    "MINIMIZE",
+    "ADMMError",
+    "Constant",
+    "Constr",
+    "DataError",
+    "Expr",
+    "ExpressionError",
+    "Model",
+    "ModelError",
+    "NonconvexError",
+    "Param",
+    "ParameterError",
+    "ShapeError",
+    "Var",
+    "abs",
+    "conv2d",
+    "corr2d",
+    "huber",
+    "inf",
+    "inrange",
+    "maximum",
+    "minimum",
+    "norm",
+    "square",
+    "sum",
+    "tv1d",
+    "tv2d",
+]

@@ -1,0 +1,90 @@
+"""The numbers of one canonicalisation: constants and bound parameters, in NumPy float64 or in JAX."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from admm_jax.errors import NonconvexError, ParameterError
+from admm_jax.expressions import evaluate
+from admm_jax.expressions.data import Sparse, is_traced
+from admm_jax.expressions.leaves import Param
+from admm_jax.expressions.node import Constant, Expr
+
+
+class Values:
+    """Values of the constant subexpressions, each computed once.
+
+    If every array is NumPy's, so is all arithmetic, in float64; if any is JAX's, it is `jax.numpy`'s, in the common
+    dtype of the JAX arrays. With `params=None` parameters get placeholder values, for a check of the structure alone.
+    """
+
+    def __init__(self, roots: list[Expr], params: Mapping[Param, Any] | None, kept: dict | None = None) -> None:
+        self.placeholders = params is None
+        names = [p for root in roots for p in root.parameters]
+        if params is None:
+            params = {p: np.full(p.shape, -1.0 if p.sign < 0 else 1.0) for p in names}  # pyright: ignore
+        arrays = [params[p] for p in names] + [c.value for c in _constants(roots)]  # pyright: ignore
+        dtypes = [a.dtype for a in arrays if isinstance(a, jax.Array) and jnp.issubdtype(a.dtype, jnp.floating)]
+        self.xp: Any = jnp if any(isinstance(a, jax.Array) for a in arrays) else np
+        self.dtype = jnp.result_type(*(dtypes or [float])) if self.xp is jnp else np.dtype(np.float64)
+        # with the node itself, whose id then stays its own
+        self.memo: dict[int, tuple[Expr, Any]] = {id(p): (p, self.array(value)) for p, value in params.items()}
+        # facts that hold for as long as the expressions do, such as the factor of a constant matrix
+        self.kept: dict = kept if kept is not None and self.xp is np else {}
+
+    def array(self, value: Any) -> Any:
+        """`value` as an array of this canonicalisation's kind and dtype."""
+        return self.xp.asarray(value, self.dtype)
+
+    def __call__(self, e: Expr) -> Any:
+        """The value of a constant expression; a `Sparse` matrix stays one."""
+        key = id(e)
+        if key not in self.memo:
+            if isinstance(e, Constant):
+                value = e.value if isinstance(e.value, Sparse) else self.array(e.value)
+            else:
+                value = self.array(evaluate.apply(e, [self(arg) for arg in e.args], self.xp))
+            self.memo[key] = (e, value)
+        return self.memo[key][1]
+
+    def dense(self, e: Expr) -> Any:
+        """The value of a constant expression as a dense array."""
+        value = self(e)
+        return self.array(value.dense()) if isinstance(value, Sparse) else value
+
+    def is_known(self, value: Any, params: tuple[Expr, ...]) -> bool:
+        """Whether `value`, computed from `params`, is a number that may be checked."""
+        return not is_traced(value) and not (self.placeholders and params)
+
+    def refuse(self, message: str, params: tuple[Expr, ...]) -> NonconvexError | ParameterError:
+        """The error for numbers that make a model non-convex: the parameters' fault if there are any."""
+        if not params:
+            return NonconvexError(message)
+        values = ", ".join(f"{p} = {_short(self.memo[id(p)][1])}" for p in params)
+        return ParameterError(f"{message}; given {values}")
+
+
+def _constants(roots: list[Expr]) -> list[Constant]:
+    out: list[Constant] = []
+    for root in roots:
+        if "constants" not in root._facts:
+            found: dict[int, Constant] = {}
+            stack = [root]
+            while stack:
+                node = stack.pop()
+                if isinstance(node, Constant):
+                    found[id(node)] = node
+                stack.extend(node.args)
+            root._facts["constants"] = tuple(found.values())
+        out.extend(root._facts["constants"])
+    return out
+
+
+def _short(value: Any) -> str:
+    array = np.asarray(value)
+    return f"{float(array):.6g}" if array.ndim == 0 else f"an array with minimum {array.min():.6g}"

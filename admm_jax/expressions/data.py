@@ -1,0 +1,95 @@
+"""Numbers at the door: what may become a constant, checked and copied."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from admm_jax.errors import DataError
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Sparse:
+    """A sparse matrix in coordinate form, M[rows[k], cols[k]] += values[k]."""
+
+    values: np.ndarray
+    rows: np.ndarray
+    cols: np.ndarray
+    shape: tuple[int, int]
+
+    def dense(self) -> np.ndarray:
+        out = np.zeros(self.shape)
+        np.add.at(out, (self.rows, self.cols), self.values)
+        return out
+
+    def transpose(self) -> Sparse:
+        return Sparse(self.values, self.cols, self.rows, self.shape[::-1])
+
+
+def is_sparse(value: Any) -> bool:
+    """Whether `value` is a SciPy sparse matrix or array (without importing SciPy)."""
+    return hasattr(value, "tocoo") and hasattr(value, "nnz")
+
+
+def is_traced(value: Any) -> bool:
+    return isinstance(value, jax.core.Tracer)
+
+
+def checked_array(value: Any, what: str, *, infinite: bool = False) -> np.ndarray | jax.Array:
+    """`value` as a float64 NumPy copy, or as it is if JAX owns it.
+
+    Args:
+        value: A number, list, NumPy array or JAX array (traced or not).
+        what: How to call it in an error message.
+        infinite: Whether infinite entries are allowed (they are in bounds).
+
+    Raises:
+        DataError: for complex, object or string data, NaN, and infinity where it has no meaning.
+    """
+    if isinstance(value, jax.Array):
+        if jnp.issubdtype(value.dtype, jnp.complexfloating):
+            raise DataError(f"{what} must be real, got complex data of dtype {value.dtype}")
+        if not is_traced(value):
+            _check_finite(np.asarray(value), what, infinite)
+        return value if jnp.issubdtype(value.dtype, jnp.floating) else value.astype(jnp.result_type(float))
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise DataError(f"{what} must be an array of numbers, got ragged data ({error})") from error
+    if array.dtype.kind == "c":
+        raise DataError(f"{what} must be real, got complex data of dtype {array.dtype}")
+    if array.dtype.kind not in "biuf":
+        kind = {"O": "object", "U": "string", "S": "string"}.get(array.dtype.kind, str(array.dtype))
+        raise DataError(f"{what} must hold numbers, got {kind} data: {type(value).__name__} {value!r:.60}")
+    array = np.array(array, dtype=np.float64)
+    _check_finite(array, what, infinite)
+    array.flags.writeable = False
+    return array
+
+
+def checked_sparse(value: Any, what: str) -> Sparse:
+    """A SciPy sparse matrix as coordinates, checked as `checked_array` does."""
+    if len(value.shape) != 2:
+        raise DataError(f"{what} must be a sparse matrix with 2 dimensions, got shape {value.shape}")
+    coo = value.tocoo()
+    values = checked_array(coo.data, what)
+    assert isinstance(values, np.ndarray)
+    return Sparse(values, np.asarray(coo.row, np.int32), np.asarray(coo.col, np.int32), tuple(map(int, coo.shape)))
+
+
+def _check_finite(array: np.ndarray, what: str, infinite: bool) -> None:
+    # one pass decides the common case; which entry is bad is looked for only then
+    if array.size == 0 or np.isfinite(np.sum(array, dtype=np.float64)) or np.all(np.isfinite(array)):
+        return
+    nan = np.isnan(array)
+    if nan.any():
+        where = tuple(int(i) for i in np.argwhere(nan)[0])
+        place = f", the first at {where}" if where else ""
+        raise DataError(f"{what} must be finite, got {int(nan.sum())} NaN{place}")
+    if not infinite:
+        where = tuple(int(i) for i in np.argwhere(np.isinf(array))[0])
+        raise DataError(f"{what} must be finite, got an infinite entry" + (f" at {where}" if where else ""))

@@ -1,0 +1,115 @@
+"""The named leaves of a model: variables and parameters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from admm_jax.errors import ADMMError, DataError, ShapeError
+from admm_jax.expressions.data import checked_array
+from admm_jax.expressions.node import Expr, Shape
+
+_SIGNS = ("nonneg", "nonpos")
+
+
+def _parse_shape(dims: tuple, what: str) -> Shape:
+    sizes = tuple(dims[0]) if len(dims) == 1 and isinstance(dims[0], tuple | list) else dims
+    for n in sizes:
+        if not isinstance(n, int | np.integer) or isinstance(n, bool) or n <= 0:
+            raise ShapeError(f"the dimensions of {what} must be positive integers, got {sizes!r}")
+    return tuple(int(n) for n in sizes)
+
+
+def _parse_sign(attributes: dict[str, Any], what: str) -> int:
+    unknown = [key for key in attributes if key not in _SIGNS]
+    if unknown:
+        raise DataError(f"unknown attribute {unknown[0]!r} of {what}: expected nonneg=True or nonpos=True")
+    if attributes.get("nonneg") and attributes.get("nonpos"):
+        raise DataError(f"{what} cannot be nonneg and nonpos at once: use the number 0")
+    return 1 if attributes.get("nonneg") else -1 if attributes.get("nonpos") else 0
+
+
+class Var(Expr):
+    """A variable to be found.
+
+    `Var()`, `Var(3)`, `Var("U", m, n)` and `Var("U", (m, n))` are understood; without a name the model gives one.
+
+    Args:
+        *args: An optional name, then the dimensions, one by one or as a tuple; none is a scalar.
+        **attributes: `nonneg=True` or `nonpos=True`, elementwise.
+
+    Raises:
+        ShapeError: a dimension is no positive integer.
+        DataError: an unknown attribute.
+    """
+
+    __slots__ = ("_label", "_model", "_start", "_value", "name", "sign")
+
+    def __init__(self, *args: Any, **attributes: Any) -> None:
+        name = attributes.pop("name", None)
+        if args and (isinstance(args[0], str) or args[0] is None):
+            name, args = args[0], args[1:]
+        if name is not None and (not isinstance(name, str) or not name):
+            raise DataError(f"the name of a variable must be a non-empty string, got {name!r}")
+        what = f"variable {name!r}" if name else "a variable"
+        super().__init__("variable", (), _parse_shape(args, what))
+        self.name: str | None = name
+        self.sign = _parse_sign(attributes, what)
+        self._label = "x"  # an unnamed variable is labelled by its model
+        self._start: np.ndarray | None = None
+        self._value: np.ndarray | None = None
+        self._model: Any = None  # weak reference to the model that it belongs to
+        self._variables = (self,)
+
+    @property
+    def label(self) -> str:
+        """The name, or the one that the model gave."""
+        return self.name or self._label
+
+    @property
+    def start(self) -> np.ndarray | None:
+        """Where `optimize` starts; None lets the solver choose."""
+        return self._start
+
+    @start.setter
+    def start(self, value: Any) -> None:
+        if value is None:
+            self._start = None
+            return
+        array = np.asarray(checked_array(value, f"the start of {self}"))
+        if array.shape != self.shape:
+            raise ShapeError(f"the start of {self} must have shape {self.shape}, got {array.shape}")
+        self._start = array
+
+    @property
+    def X(self) -> np.ndarray:  # noqa: N802
+        """The solution found by the last `optimize`."""
+        if self._value is None:
+            raise ADMMError(f"{self} has no value yet: call model.optimize() first")
+        return self._value
+
+
+class Param(Expr):
+    """A constant whose numbers come at solve time: `optimize({"lam": 0.1})`.
+
+    Args:
+        name: Its name, by which values are bound.
+        *shape: The dimensions, one by one or as a tuple; none is a scalar.
+        **attributes: `nonneg=True` or `nonpos=True`, elementwise; checked when a value is bound.
+    """
+
+    __slots__ = ("name", "sign")
+
+    def __init__(self, name: str, *shape: Any, **attributes: Any) -> None:
+        if not isinstance(name, str) or not name:
+            raise DataError(f'the name of a Param must be a non-empty string, as in Param("lam"), got {name!r}')
+        super().__init__("parameter", (), _parse_shape(shape, f"Param {name!r}"))
+        self.name = name
+        self.sign = _parse_sign(attributes, f"Param {name!r}")
+        self._params = (self,)
+
+    @property
+    def label(self) -> str:
+        """The name."""
+        return self.name

@@ -94,7 +94,7 @@ def format_record(record: Record) -> str:
     """One row of the table, as wide as its header; a dash stands for a figure that was not measured."""
 
     def cell(value: float, spec: str, width: int) -> str:
-        return f"{'-' if math.isnan(value) else format(value, spec):>{width}}"
+        return f"{'-' if not math.isfinite(value) else format(value, spec):>{width}}"
 
     specs = ("d", ".8e", ".2e", ".2e", ".2e", ".2e", ".2f")
     return "  ".join(cell(value, spec, width) for value, spec, (_, width) in zip(record, specs, _COLUMNS, strict=True))

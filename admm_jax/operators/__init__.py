@@ -1,0 +1,1 @@
+"""Linear operators, each with its exact adjoint."""

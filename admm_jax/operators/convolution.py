@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.core import Tracer
 from jax.typing import DTypeLike
 
 from admm_jax.operators import correlation as corr
@@ -230,7 +231,7 @@ def specialise(op: Conv2D, implementation: str, dtype: DTypeLike | None = None) 
     if implementation != "separable":
         op = replace(op, kernel=jnp.asarray(op.kernel, dtype), implementation=implementation)
         return prepare(op) if implementation == "fft" else op
-    if isinstance(op.kernel, jax.core.Tracer):
+    if isinstance(op.kernel, Tracer):
         raise ValueError("Conv2D: implementation 'separable' needs the kernel's values, but the kernel is traced")
     factors = factorise(np.asarray(op.kernel), dtype=dtype)
     if factors is None:

@@ -37,7 +37,7 @@ class ModelBuilder:
 
     # the model as it is written
 
-    def setObjective(self, expr: Any, modelsense: int = 0) -> None:  # noqa: N802
+    def setObjective(self, expr: Any, modelsense: int = 0) -> None:
         """Set the function to be minimised or maximised.
 
         Args:
@@ -57,7 +57,7 @@ class ModelBuilder:
             )
         self._change(objective, self._constraints, modelsense or self._sense, check_objective=True)
 
-    def addConstr(self, lexpr: Any, sense: str | None = None, rexpr: Any = None) -> Constr:  # noqa: N802
+    def addConstr(self, lexpr: Any, sense: str | None = None, rexpr: Any = None) -> Constr:
         """Add a constraint, `addConstr(x >= 0)` or `addConstr(x, ">", 0)`.
 
         Args:
@@ -82,7 +82,7 @@ class ModelBuilder:
         self._change(self._objective, (*self._constraints, constraint), self._sense, check_constraint=constraint)
         return constraint
 
-    def removeConstr(self, constrs: Constr | Iterable[Constr]) -> None:  # noqa: N802
+    def removeConstr(self, constrs: Constr | Iterable[Constr]) -> None:
         """Remove constraints that `addConstr` returned."""
         gone = [constrs] if isinstance(constrs, Constr) else list(constrs)
         for constraint in gone:
@@ -112,21 +112,21 @@ class ModelBuilder:
         return self._objective
 
     @property
-    def ModelSense(self) -> int:  # noqa: N802
+    def ModelSense(self) -> int:
         """`MINIMIZE` (1) or `MAXIMIZE` (-1)."""
         return self._sense
 
     @property
-    def NumVars(self) -> int:  # noqa: N802
+    def NumVars(self) -> int:
         """Number of variables."""
         return len(self._variables)
 
     @property
-    def NumConstrs(self) -> int:  # noqa: N802
+    def NumConstrs(self) -> int:
         """Number of constraints, without the bounds that belong to variables."""
         return len(self._constraints)
 
-    def getObjective(self) -> Expr:  # noqa: N802
+    def getObjective(self) -> Expr:
         """The objective.
 
         Raises:
@@ -136,11 +136,11 @@ class ModelBuilder:
             raise ModelError("the model has no objective: call setObjective first")
         return self._objective
 
-    def getVarByName(self, name: str) -> Var | None:  # noqa: N802
+    def getVarByName(self, name: str) -> Var | None:
         """The variable of that name, None if there is none."""
         return next((v for v in self._variables if v.label == name), None)
 
-    def getParam(self, name: str) -> Param:  # noqa: N802
+    def getParam(self, name: str) -> Param:
         """The parameter of that name.
 
         Raises:
@@ -301,7 +301,7 @@ class ModelBuilder:
 
 
 def _size(leaf: Expr) -> str:
-    return "×".join(map(str, leaf.shape)) or "scalar"  # noqa: RUF001
+    return "×".join(map(str, leaf.shape)) or "scalar"
 
 
 def _distinct(leaves: list[Any], kind: str) -> tuple[Any, ...]:

@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-
 from admm_jax.canonicalize.values import Values
 from admm_jax.errors import NonconvexError
 from admm_jax.expressions import evaluate
@@ -29,12 +28,12 @@ class Affine:
     offset: Any
     shape: Shape
 
-    def linear_map(self, *ops: Any) -> LinearMap:
-        """The linear part, followed by `ops`."""
-        shape = ops[-1].out_shape if ops else self.shape
-        return LinearMap(tuple(Chain(done + ops, name) for name, done in self.chains), shape)
+    def linear_map(self) -> LinearMap:
+        """The linear part."""
+        return LinearMap(tuple(Chain(ops, name) for name, ops in self.chains), self.shape)
 
     def then(self, *ops: Any) -> tuple[tuple[str, tuple[Any, ...]], ...]:
+        """The chains, each followed by `ops`."""
         return tuple((name, done + ops) for name, done in self.chains)
 
     def full_offset(self, values: Values) -> Any:

@@ -12,7 +12,7 @@ from admm_jax.canonicalize.terms import Coefficient, Terms, broadcast, full_rank
 from admm_jax.canonicalize.values import Values
 from admm_jax.expressions.evaluate import differences
 from admm_jax.expressions.facts import is_affine, sign
-from admm_jax.expressions.node import Expr
+from admm_jax.expressions.node import Apply, Expr
 from admm_jax.expressions.printing import text
 from admm_jax.operators.base import Difference, Scale
 from admm_jax.prox import functions
@@ -45,7 +45,7 @@ def pull_maximum(o: Terms, e: Expr, c: Coefficient) -> None:
     """max(a, b) = b + (a - b)_+."""
     a, b = e.args
     weight = o.weight(e, c)
-    excess = o.affine(Expr("add", (a, Expr("negative", (b,), b.shape)), e.shape))
+    excess = o.affine(Apply("add", (a, Apply("negative", (b,), b.shape)), e.shape))
     o.pull(b, c.through(reduce_to(c.value, b.shape, e.shape, o.values.xp)))
     o.penalise(functions.Hinge(weight), excess, _label(e))
 
@@ -54,7 +54,7 @@ def pull_minimum(o: Terms, e: Expr, c: Coefficient) -> None:
     """min(a, b) = b - (b - a)_+."""
     a, b = e.args
     weight = o.weight(e, c, concave=True)
-    lack = o.affine(Expr("add", (b, Expr("negative", (a,), a.shape)), e.shape))
+    lack = o.affine(Apply("add", (b, Apply("negative", (a,), a.shape)), e.shape))
     o.pull(b, c.through(reduce_to(c.value, b.shape, e.shape, o.values.xp)))
     o.penalise(functions.Hinge(weight), lack, _label(e))
 

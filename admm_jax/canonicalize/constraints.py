@@ -15,8 +15,8 @@ from admm_jax.canonicalize import atom_rules, quadratic
 from admm_jax.canonicalize.affine import Affine
 from admm_jax.canonicalize.terms import Terms, broadcast
 from admm_jax.errors import ModelError, NonconvexError
-from admm_jax.expressions.facts import is_affine, sign
-from admm_jax.expressions.node import Constr, Expr, multiply
+from admm_jax.expressions.facts import alike, is_affine, sign
+from admm_jax.expressions.node import Apply, Constr, Expr, multiply
 from admm_jax.expressions.printing import text
 from admm_jax.operators.base import MatMul, Scale
 from admm_jax.prox import functions
@@ -39,8 +39,8 @@ def add_constraint(o: Terms, constraint: Constr) -> None:
         bound = bound - o.values.dense(term) if positive else bound + o.values.dense(term)
     label = _label(constraint)
     if all(is_affine(term) for _, term in free):
-        terms = tuple(term if positive else Expr("negative", (term,), term.shape) for positive, term in free)
-        whole = Expr("add", terms, np.broadcast_shapes(*(t.shape for t in terms))) if len(terms) > 1 else terms[0]
+        terms = tuple(term if positive else Apply("negative", (term,), term.shape) for positive, term in free)
+        whole = Apply("add", terms, np.broadcast_shapes(*(term.shape for term in terms)))
         lower, upper = _interval(sense, bound)
         o.bound(broadcast(o.affine(whole), shape), lower, upper, label)
         return
@@ -100,13 +100,13 @@ class _Level:
             if values.is_known(number, factor.parameters):
                 turned = bool(np.all(np.asarray(number) < 0))
                 if not turned and not np.all(np.asarray(number) > 0):
-                    raise values.refuse(f"the factor of `{free}` in `{self.constraint}` must not be zero or change sign",
-                                        factor.parameters)  # fmt: skip
+                    message = f"the factor of `{free}` in `{self.constraint}` must not be zero or change sign"
+                    raise values.refuse(message, factor.parameters)
             bound = bound / number if e.op == "multiply" else bound * number
             self.limit(free, _OPPOSITE[sense] if turned else sense, bound)
         elif e.op in ("index", "reshape", "transpose") and e.args[0].op in _ELEMENTWISE:
             inner = e.args[0]
-            self.limit(Expr(inner.op, (Expr(e.op, inner.args, e.shape, **e.attrs),), e.shape), sense, bound)
+            self.limit(Apply(inner.op, (Apply(e.op, inner.args, e.shape, **e.attrs),), e.shape), sense, bound)
         elif e.op == "inrange" and sense in ("<=", "=="):
             self.indicator(e)
         elif sense == "==":
@@ -175,7 +175,7 @@ class _Level:
         values, (base, factors) = self.o.values, found
         scale, matrix = quadratic.matrix_of(factors, values)
         inside = tuple(p for kind, node in factors if kind != "minus" for p in node.parameters)
-        flat = base if base.ndim == 1 else Expr("reshape", (base,), (base.size,))
+        flat = base if base.ndim == 1 else Apply("reshape", (base,), (base.size,))
         argument, radius = self.o.affine(flat), self.radius(e, bound)
         if matrix is None:
             matrix = values.xp.eye(base.size, dtype=values.dtype)
@@ -236,11 +236,17 @@ class _Level:
         image = broadcast(self.o.affine(argument), e.shape)
         self.o.bound(image, self.o.values.dense(lower), self.o.values.dense(upper), self.label)
 
+    def product(self, e: Expr, bound: Any) -> None:
+        if not alike(*e.args):
+            raise quadratic.no_product(e)
+        self.square(Apply("square", e.args[:1], e.shape), bound)
+
 
 LEVELS: dict[str, Callable[[_Level, Expr, Any], None]] = {
     "norm": _Level.norm,
     "abs": _Level.absolute,
     "square": _Level.square,
+    "multiply": _Level.product,
     "matmul": _Level.quadratic_form,
     "sum": _Level.sum,
     "maximum": lambda level, e, bound: level.extremum(e, "<=", bound),

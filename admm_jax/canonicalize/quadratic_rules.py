@@ -7,7 +7,7 @@ from admm_jax.canonicalize.affine import Affine
 from admm_jax.canonicalize.terms import Coefficient, Terms
 from admm_jax.errors import NonconvexError
 from admm_jax.expressions.facts import alike, is_affine, sign
-from admm_jax.expressions.node import Constant, Expr, divide, multiply
+from admm_jax.expressions.node import Apply, Constant, Expr, divide, multiply
 from admm_jax.operators.base import MatMul
 
 
@@ -15,10 +15,10 @@ def pull_square(o: Terms, e: Expr, c: Coefficient) -> None:
     """c a^2 for an affine a, a norm or an absolute value, times constants."""
     a = e.args[0]
     if a.op == "negative" or (a.op == "abs" and is_affine(a.args[0])):
-        o.pull(Expr("square", a.args, e.shape), c)
+        o.pull(Apply("square", a.args, e.shape), c)
     elif a.op in ("multiply", "divide") and not is_affine(a) and any(arg.is_constant for arg in a.args):
-        squared = tuple(Expr("square", (arg,), arg.shape) for arg in a.args)
-        o.pull(Expr(a.op, squared, e.shape), c)
+        squared = tuple(Apply("square", (arg,), arg.shape) for arg in a.args)
+        o.pull(Apply(a.op, squared, e.shape), c)
     elif a.op == "norm" and a.attrs["ord"] in (None, "fro"):
         o.add_quadratic(e, o.affine(a.args[0]), o.weight(e, c.scalar()))
     elif is_affine(a):
@@ -33,7 +33,7 @@ def pull_product(o: Terms, e: Expr, c: Coefficient) -> None:
     constant = _collect(e, free)
     if len(free) != 2 or free[0].shape != free[1].shape or not alike(*free):
         raise quadratic.no_product(e)
-    square = Expr("square", (free[0],), free[0].shape)
+    square = Apply("square", (free[0],), free[0].shape)
     if constant is None:
         o.pull(square, c)
     else:
@@ -62,7 +62,7 @@ def pull_quadratic_form(o: Terms, e: Expr, c: Coefficient) -> None:
     found = quadratic.split(e) if e.size == 1 else None
     if found is None or not is_affine(found[0]):
         if e.ndim == 0:  # a sum of elementwise products, as in (w * x) @ x
-            o.pull(Expr("sum", (multiply(*e.args),), (), axes=(0,)), c)
+            o.pull(Apply("sum", (multiply(*e.args),), (), axes=(0,)), c)
             return
         raise quadratic.no_product(e)
     base, factors = found
@@ -73,13 +73,13 @@ def pull_quadratic_form(o: Terms, e: Expr, c: Coefficient) -> None:
             known, params = known * int(sign(node)), params + node.parameters
         elif kind == "minus":
             known = -known
-    argument = o.affine(base if base.ndim == 1 else Expr("reshape", (base,), (base.size,)))
+    argument = o.affine(base if base.ndim == 1 else Apply("reshape", (base,), (base.size,)))
     if matrix is None:
         o.add_quadratic(e, argument, o.weight(e, Coefficient(weight, known, params)))
         return
     turned = known < 0 or (known == 0 and o.values.is_known(weight, params) and float(weight) < 0)
     matrix, weight = (-matrix, -weight) if turned else (matrix, weight)
-    inside = tuple(p for kind, node in factors if kind.startswith("left") for p in node.parameters)
+    inside = params + tuple(p for kind, node in factors if kind.startswith("left") for p in node.parameters)
     root = quadratic.square_root(matrix, turned, e, inside, o.values)
     offset = None if argument.offset is None else root @ argument.full_offset(o.values)
     image = Affine(argument.then(MatMul(root, argument.shape, "left")), offset, argument.shape)

@@ -1,4 +1,4 @@
-"""What the walk over a model collects: quadratics, penalties, bounds, linear costs, and the coefficient that it carries."""
+"""What the walk over a model collects, and the coefficient that it carries."""
 
 from __future__ import annotations
 

@@ -25,15 +25,14 @@ class Values:
 
     def __init__(self, roots: list[Expr], params: Mapping[Param, Any] | None, kept: dict | None = None) -> None:
         self.placeholders = params is None
-        names = [p for root in roots for p in root.parameters]
-        if params is None:
-            params = {p: np.full(p.shape, -1.0 if p.sign < 0 else 1.0) for p in names}  # pyright: ignore
-        arrays = [params[p] for p in names] + [c.value for c in _constants(roots)]  # pyright: ignore
+        used: list[Any] = [p for root in roots for p in root.parameters]
+        given = {p: np.full(p.shape, -1.0 if p.sign < 0 else 1.0) for p in used} if params is None else params
+        arrays = [given[p] for p in used] + [c.value for c in _constants(roots)]
         dtypes = [a.dtype for a in arrays if isinstance(a, jax.Array) and jnp.issubdtype(a.dtype, jnp.floating)]
         self.xp: Any = jnp if any(isinstance(a, jax.Array) for a in arrays) else np
         self.dtype = jnp.result_type(*(dtypes or [float])) if self.xp is jnp else np.dtype(np.float64)
         # with the node itself, whose id then stays its own
-        self.memo: dict[int, tuple[Expr, Any]] = {id(p): (p, self.array(value)) for p, value in params.items()}
+        self.memo: dict[int, tuple[Expr, Any]] = {id(p): (p, self.array(value)) for p, value in given.items()}
         # facts that hold for as long as the expressions do, such as the factor of a constant matrix
         self.kept: dict = kept if kept is not None and self.xp is np else {}
 
@@ -65,7 +64,7 @@ class Values:
         """The error for numbers that make a model non-convex: the parameters' fault if there are any."""
         if not params:
             return NonconvexError(message)
-        values = ", ".join(f"{p} = {_short(self.memo[id(p)][1])}" for p in params)
+        values = ", ".join(f"{p} = {_short(self(p))}" for p in dict.fromkeys(params))
         return ParameterError(f"{message}; given {values}")
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from admm_jax.errors import DataError, ExpressionError, NonconvexError, ShapeError
 from admm_jax.expressions import convolution, evaluate
 from admm_jax.expressions.data import Sparse, is_traced
-from admm_jax.expressions.node import Constant, Expr, as_expr, broadcast_shape, total
+from admm_jax.expressions.node import Apply, Constant, Expr, as_expr, broadcast_shape, total
 
 
 def _finish(node: Expr) -> Any:
@@ -32,7 +32,7 @@ def _finish(node: Expr) -> Any:
 
 def _elementwise(op: str, x: Any) -> Any:
     x = as_expr(x, f"the argument of {op}")
-    return _finish(Expr(op, (x,), x.shape))
+    return _finish(Apply(op, (x,), x.shape))
 
 
 def sum(x: Any, axis: Any = None) -> Any:
@@ -73,7 +73,7 @@ def huber(x: Any, delta: Any = 1) -> Any:
     x, delta = as_expr(x, "the argument of huber"), _constant(delta, "delta of huber")
     if isinstance(delta, Constant) and not is_traced(delta.value) and not np.all(np.asarray(delta.value) > 0):
         raise DataError(f"delta of huber must be positive, got {delta}")
-    return _finish(Expr("huber", (x, delta), broadcast_shape("huber", x, delta)))
+    return _finish(Apply("huber", (x, delta), broadcast_shape("huber", x, delta)))
 
 
 def norm(x: Any, ord: Any = None) -> Any:
@@ -101,7 +101,7 @@ def norm(x: Any, ord: Any = None) -> Any:
             f"norm({x}, {ord}) of a matrix is an operator norm, which has no rule: for the norm of its entries"
             f" write {instead}"
         )
-    return _finish(Expr("norm", (x,), (), ord=None if ord in (2, "fro") and x.ndim == 1 else ord))
+    return _finish(Apply("norm", (x,), (), ord=None if ord in (2, "fro") and x.ndim == 1 else ord))
 
 
 def maximum(x: Any, b: Any) -> Any:
@@ -120,7 +120,7 @@ def _extremum(op: str, x: Any, b: Any) -> Any:
         x, b = b, x
     if not b.is_constant:
         raise ExpressionError(f"one argument of {op} must be a constant, got two expressions: `{x}` and `{b}`")
-    return _finish(Expr(op, (x, b), broadcast_shape(op, x, b)))
+    return _finish(Apply(op, (x, b), broadcast_shape(op, x, b)))
 
 
 def inrange(x: Any, lb: Any, ub: Any) -> Any:
@@ -134,7 +134,7 @@ def inrange(x: Any, lb: Any, ub: Any) -> Any:
     x = as_expr(x, "the argument of inrange")
     lb = _constant(lb, "lb of inrange", infinite=True)
     ub = _constant(ub, "ub of inrange", infinite=True)
-    return _finish(Expr("inrange", (x, lb, ub), broadcast_shape("inrange", x, lb, ub)))
+    return _finish(Apply("inrange", (x, lb, ub), broadcast_shape("inrange", x, lb, ub)))
 
 
 def conv2d(x: Any, k: Any, mode: str = "same") -> Any:
@@ -177,7 +177,7 @@ def _convolution(op: str, x: Any, k: Any, mode: str) -> Any:
             f"the kernel of {op} is larger than the image in mode 'valid': kernel `{k}` of shape {k.shape},"
             f" image `{x}` of shape {x.shape}"
         )
-    return _finish(Expr(op, (x, k), convolution.out_shape(x.shape, k.shape, mode), mode=mode))
+    return _finish(Apply(op, (x, k), convolution.out_shape(x.shape, k.shape, mode), mode=mode))
 
 
 def tv2d(x: Any, p: int = 1, weight: Any = None) -> Any:
@@ -237,7 +237,7 @@ def _total_variation(op: str, x: Expr, p: int, weight: Any, shapes: list[tuple[i
             expected = " or ".join(map(str, shapes))
             raise ShapeError(f"the weight of {op}({x}) must have shape {expected}, got `{weight}` of {weight.shape}")
         args = (x, weight)
-    return _finish(Expr(op, args, (), p=int(p)))
+    return _finish(Apply(op, args, (), p=int(p)))
 
 
 def _constant(value: Any, what: str, *, infinite: bool = False) -> Expr:

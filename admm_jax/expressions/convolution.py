@@ -19,6 +19,7 @@ MODES = ("full", "same", "valid")
 
 
 def out_shape(x: Shape, k: Shape, mode: str) -> Shape:
+    """The shape of the result, for an image and a kernel of the given shapes."""
     if mode == "same":
         return x
     sign = 1 if mode == "full" else -1
@@ -47,7 +48,7 @@ def _windows(x: Any, k: Any, xp: Any) -> Any:
 
 
 def convolve(x: Any, k: Any, mode: str, flip: bool, xp: Any) -> Any:
-    """conv2d (`flip`) or corr2d of plain arrays; `xp` is numpy or jax.numpy."""
+    """The convolution (`flip`) or correlation of plain arrays; `xp` is numpy or jax.numpy."""
     shape, start = out_shape(x.shape, k.shape, mode), _start(k.shape, mode, flip)
     kernel = k[::-1, ::-1] if flip else k
     if x.size < k.size:  # the full convolution commutes: let the smaller array be the one that is slid
@@ -58,7 +59,7 @@ def convolve(x: Any, k: Any, mode: str, flip: bool, xp: Any) -> Any:
 
 
 def adjoint(y: Any, k: Any, x_shape: Shape, mode: str, flip: bool, xp: Any) -> Any:
-    """The adjoint in x: <convolve(x, k), y> = <x, adjoint(y, k)>."""
+    """The transpose of `convolve` as a linear map of x."""
     start = _start(k.shape, mode, flip)
     full = out_shape(x_shape, k.shape, "full")
     pad = [(s, n - s - m) for s, n, m in zip(start, full, y.shape, strict=True)]

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from admm_jax.errors import DataError
 
@@ -22,12 +23,14 @@ class Sparse:
     shape: tuple[int, int]
 
     def dense(self) -> np.ndarray:
+        """The matrix with its zeros."""
         out = np.zeros(self.shape)
         np.add.at(out, (self.rows, self.cols), self.values)
         return out
 
     def transpose(self) -> Sparse:
-        return Sparse(self.values, self.cols, self.rows, self.shape[::-1])
+        """The transpose."""
+        return Sparse(self.values, self.cols, self.rows, (self.shape[1], self.shape[0]))
 
 
 def is_sparse(value: Any) -> bool:
@@ -36,7 +39,8 @@ def is_sparse(value: Any) -> bool:
 
 
 def is_traced(value: Any) -> bool:
-    return isinstance(value, jax.core.Tracer)
+    """Whether `value` has no numbers yet, inside `jit`, `vmap` or `grad`."""
+    return isinstance(value, Tracer)
 
 
 def checked_array(value: Any, what: str, *, infinite: bool = False) -> np.ndarray | jax.Array:
@@ -78,7 +82,8 @@ def checked_sparse(value: Any, what: str) -> Sparse:
     coo = value.tocoo()
     values = checked_array(coo.data, what)
     assert isinstance(values, np.ndarray)
-    return Sparse(values, np.asarray(coo.row, np.int32), np.asarray(coo.col, np.int32), tuple(map(int, coo.shape)))
+    rows, cols = np.asarray(coo.row, np.int32), np.asarray(coo.col, np.int32)
+    return Sparse(values, rows, cols, (int(coo.shape[0]), int(coo.shape[1])))
 
 
 def _check_finite(array: np.ndarray, what: str, infinite: bool) -> None:

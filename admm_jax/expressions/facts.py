@@ -1,4 +1,4 @@
-"""What can be known of an expression without solving anything: its sign, whether it is affine, whether two are alike."""
+"""What can be known of an expression at once: its sign, whether it is affine, whether two are alike."""
 
 from __future__ import annotations
 

@@ -109,13 +109,13 @@ class Expr:
         return self
 
     def __abs__(self) -> Expr:
-        return Expr("abs", (self,), self.shape)
+        return Apply("abs", (self,), self.shape)
 
     def __pow__(self, exponent: Any) -> Expr:
         power = np.asarray(exponent) if isinstance(exponent, int | float | np.ndarray | np.number) else None
         if power is None or power.ndim != 0 or power not in (1, 2):
             raise ExpressionError(f"`**` takes the exponent 2, got {exponent!r} in `{self} ** {exponent}`")
-        return self if power == 1 else Expr("square", (self,), self.shape)
+        return self if power == 1 else Apply("square", (self,), self.shape)
 
     def __rpow__(self, base: Any) -> NoReturn:
         raise ExpressionError(f"an exponent must be the number 2, got the expression `{self}`")
@@ -123,7 +123,7 @@ class Expr:
     @property
     def T(self) -> Expr:  # noqa: N802
         """The transpose, all axes reversed."""
-        return self if self.ndim < 2 else Expr("transpose", (self,), self.shape[::-1])
+        return self if self.ndim < 2 else Apply("transpose", (self,), self.shape[::-1])
 
     def reshape(self, *shape: Any) -> Expr:
         """The same entries in row-major order with another shape; one length may be -1."""
@@ -132,7 +132,7 @@ class Expr:
             out = np.broadcast_to(np.float64(0), self.shape).reshape(tuple(int(n) for n in wanted)).shape
         except (ValueError, TypeError) as error:
             raise ShapeError(f"cannot reshape `{self}` of shape {self.shape} to {wanted}") from error
-        return self if out == self.shape else Expr("reshape", (self,), out)
+        return self if out == self.shape else Apply("reshape", (self,), out)
 
     def sum(self, axis: Any = None, dtype: None = None, out: None = None) -> Expr:
         """Sum of the entries, or along `axis`: what `np.sum` calls."""
@@ -142,7 +142,7 @@ class Expr:
         if isinstance(key, Expr) or (isinstance(key, tuple) and any(isinstance(part, Expr) for part in key)):
             raise ExpressionError(f"an index must be made of numbers, got an expression in `{self}[...]`")
         entries, shape = indexing.encode(self.shape, key, f"`{self}`")
-        return Expr("index", (self,), shape, index=entries)
+        return Apply("index", (self,), shape, index=entries)
 
     def __iter__(self) -> Iterator[Expr]:
         # no __len__: without it NumPy and SciPy take an expression as one object and leave the operation to it
@@ -193,6 +193,16 @@ class Expr:
 
     def _repr_latex_(self) -> str:
         return f"${printing.latex(self)}$"
+
+
+class Apply(Expr):
+    """An operation on arguments.
+
+    A sibling of the leaves and not their base, for Python asks a subclass on the right first: `norm(x) <= r` would
+    turn into `r >= norm(x)`.
+    """
+
+    __slots__ = ()
 
 
 class Constant(Expr):
@@ -265,7 +275,7 @@ def add(a: Expr, b: Expr, symbol: str = "+") -> Expr:
     if _is_zero(b) and a.shape == shape:
         return a
     terms = (a.args if a.op == "add" else (a,)) + (b.args if b.op == "add" else (b,))
-    return Expr("add", terms, shape)
+    return Apply("add", terms, shape)
 
 
 def _is_zero(e: Expr) -> bool:
@@ -275,8 +285,8 @@ def _is_zero(e: Expr) -> bool:
 def negative(a: Expr) -> Expr:
     """-a; twice is nothing."""
     if isinstance(a, Constant) and isinstance(a.value, np.ndarray):
-        return Constant(-a.value, infinite=True) if a.value.ndim == 0 else Expr("negative", (a,), a.shape)
-    return a.args[0] if a.op == "negative" else Expr("negative", (a,), a.shape)
+        return Constant(-a.value, infinite=True) if a.value.ndim == 0 else Apply("negative", (a,), a.shape)
+    return a.args[0] if a.op == "negative" else Apply("negative", (a,), a.shape)
 
 
 def multiply(a: Expr, b: Expr) -> Expr:
@@ -285,7 +295,7 @@ def multiply(a: Expr, b: Expr) -> Expr:
         if isinstance(side, Constant) and isinstance(side.value, Sparse):
             raise ShapeError(f"`*` with a sparse matrix of shape {side.shape} is ambiguous: write @ for the matrix"
                              " product, or pass it as a dense array for the elementwise one")  # fmt: skip
-    return Expr("multiply", (a, b), broadcast_shape("*", a, b))
+    return Apply("multiply", (a, b), broadcast_shape("*", a, b))
 
 
 def divide(a: Expr, b: Expr) -> Expr:
@@ -295,7 +305,7 @@ def divide(a: Expr, b: Expr) -> Expr:
         raise ExpressionError(f"division by a variable in `{a} / ({b})`: only constants may stand below /")
     if isinstance(b, Constant) and isinstance(b.value, np.ndarray) and not np.all(b.value):
         raise ExpressionError(f"division by zero in `({a}) / {b}`")
-    return Expr("divide", (a, b), shape)
+    return Apply("divide", (a, b), shape)
 
 
 def matmul(a: Expr, b: Expr) -> Expr:
@@ -306,7 +316,7 @@ def matmul(a: Expr, b: Expr) -> Expr:
         raise ShapeError(
             f"shapes {a.shape} and {b.shape} do not fit in `{a} @ {b}`: {a.shape[-1]} against {b.shape[0]}"
         )
-    return Expr("matmul", (a, b), a.shape[:-1] + b.shape[1:])
+    return Apply("matmul", (a, b), a.shape[:-1] + b.shape[1:])
 
 
 def total(a: Expr, axis: Any = None) -> Expr:
@@ -320,4 +330,4 @@ def total(a: Expr, axis: Any = None) -> Expr:
     if not out:
         return a
     shape = tuple(n for i, n in enumerate(a.shape) if i not in out)
-    return Expr("sum", (a,), shape, axes=tuple(sorted(set(out))))
+    return Apply("sum", (a,), shape, axes=tuple(sorted(set(out))))

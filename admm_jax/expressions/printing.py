@@ -85,8 +85,7 @@ def _options(e: Node) -> str:
 
 
 _GREEK = frozenset(
-    ["alpha", "beta", "gamma", "delta", "epsilon", "eta", "theta", "kappa", "lambda", "mu", "nu", "xi", "pi", "rho"]
-    + ["sigma", "tau", "phi", "chi", "psi", "omega"]
+    "alpha beta gamma delta epsilon eta theta kappa lambda mu nu xi pi rho sigma tau phi chi psi omega".split()
 )
 
 
@@ -102,7 +101,7 @@ def latex_name(name: str) -> str:
 
 
 def latex_shape(shape: tuple[int, ...], sign: int = 0) -> str:
-    """The exponent and index of a domain: `^{40 \times 50}_{\ge 0}`."""
+    """The exponent and the index of a domain, such as ^{40 x 50}_{>= 0}."""
     out = "^{" + r" \times ".join(map(str, shape)) + "}" if shape else ""
     return out + ("" if sign == 0 else r"_{\ge 0}" if sign > 0 else r"_{\le 0}")
 

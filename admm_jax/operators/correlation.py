@@ -20,6 +20,9 @@ Padding = tuple[tuple[int, int], tuple[int, int]]
 UNROLLED_TAPS = 100
 """Above this many taps, shift-and-add loops over the kernel's rows, to keep the program small."""
 
+TURN_TAPS = 48
+"""About the taps of one turn of that loop; of two rows at least, as one row at a time is five times slower."""
+
 
 def mode_padding(kernel_shape: tuple[int, int], mode: str, flip: bool) -> Padding:
     """The padding that gives `scipy.signal.convolve2d` (`flip`) or `correlate2d` in `mode`.
@@ -92,7 +95,7 @@ def correlate_shift(x: Array, taps: Array, padding: Padding) -> Array:
     if p * q <= UNROLLED_TAPS:
         return add_rows(None, padded, taps)
 
-    group = max(1, UNROLLED_TAPS // q)  # kernel rows in one turn of the loop; the last turn is filled up with zeros
+    group = min(p, max(2, TURN_TAPS // q))  # kernel rows in one turn; the last turn is filled up with zeros
     turns = -(-p // group)
     fill = turns * group - p
     kernel_groups = jnp.pad(taps, ((0, fill), (0, 0))).reshape(turns, group, q)

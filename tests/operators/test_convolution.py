@@ -98,8 +98,9 @@ def test_any_shape(in_shape, kernel_shape, mode, flip, implementation) -> None:
 
 def test_shifts_in_a_loop_equal_the_unrolled_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     kernel = low_rank((7, 4), rank=4)
-    for taps in (3, 20):  # one row in a turn, five: without and with rows of zeros to fill up the last turn
-        monkeypatch.setattr(correlation, "UNROLLED_TAPS", taps)
+    monkeypatch.setattr(correlation, "UNROLLED_TAPS", 1)
+    for taps in (4, 12, 100):  # two rows in a turn, three, all: with and without zeros to fill up the last turn
+        monkeypatch.setattr(correlation, "TURN_TAPS", taps)
         with precision("float64"):
             check(kernel, "same", True, "shift", "float64")
 
@@ -111,6 +112,7 @@ def test_derivatives_in_image_and_kernel(
     implementation: str, unrolled_taps: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(correlation, "UNROLLED_TAPS", unrolled_taps)
+    monkeypatch.setattr(correlation, "TURN_TAPS", unrolled_taps)
     size = (4, 3)
     rng = np.random.default_rng(3)
     kernels, images = rng.uniform(-1, 1, (2, *size)), rng.uniform(-1, 1, (2, *SHAPE))

@@ -42,6 +42,14 @@ class Function(Protocol):
         """
         ...
 
+    def dual_scale(self, p: Array) -> Array:
+        """The largest s in [0, 1] with s p in dom g*, where dom g* is a ball; 1 where it is a cone or everything."""
+        ...
+
+    def recession(self) -> Function:
+        """v -> lim g(t v) / t: what a direction costs in the end; tells an unbounded model."""
+        ...
+
     def invalid(self) -> Array:
         """Whether a weight is negative or not a number, or bounds cross: a traced boolean."""
         ...

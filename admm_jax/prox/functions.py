@@ -17,6 +17,12 @@ def _negative(weight: Array) -> Array:
     return jnp.any(~(jnp.asarray(weight) >= 0))
 
 
+def _largest_scale(size: Array, bound: Array) -> Array:
+    """The largest s <= 1 with s * size <= bound everywhere."""
+    over = size > bound
+    return jnp.min(jnp.where(over, bound / jnp.where(over, size, 1), 1))
+
+
 class _Penalty:
     """A finite function: no point is outside its domain."""
 
@@ -61,6 +67,12 @@ class L1(_Penalty):
     def fenchel_gap(self, v: Array, p: Array) -> Array:
         return jnp.sum(self.weight * jnp.abs(v) - p * v)
 
+    def dual_scale(self, p: Array) -> Array:
+        return _largest_scale(jnp.abs(p), self.weight)
+
+    def recession(self) -> L1:
+        return self
+
     def invalid(self) -> Array:
         return _negative(self.weight)
 
@@ -92,6 +104,12 @@ class Huber(_Penalty):
         inner = jnp.clip(v, -self.delta, self.delta)
         return jnp.sum(weight * ((inner - slope) ** 2 / 2 + (inner - slope) * (v - inner)))
 
+    def dual_scale(self, p: Array) -> Array:
+        return _largest_scale(jnp.abs(p), self.weight * self.delta)
+
+    def recession(self) -> L1:
+        return L1(self.weight * self.delta)
+
     def invalid(self) -> Array:
         return _negative(self.weight) | _negative(self.delta)
 
@@ -113,6 +131,12 @@ class Hinge(_Penalty):
 
     def fenchel_gap(self, v: Array, p: Array) -> Array:
         return jnp.sum(self.weight * jnp.maximum(v, 0) - p * v)
+
+    def dual_scale(self, p: Array) -> Array:
+        return jnp.ones((), p.dtype)
+
+    def recession(self) -> Hinge:
+        return self
 
     def invalid(self) -> Array:
         return _negative(self.weight)
@@ -141,6 +165,12 @@ class GroupL2(_Penalty):
     def fenchel_gap(self, v: Array, p: Array) -> Array:
         return jnp.sum(self.weight * safe_norm(v, self.axes) - jnp.sum(p * v, axis=self.axes))
 
+    def dual_scale(self, p: Array) -> Array:
+        return _largest_scale(safe_norm(p, self.axes, keepdims=True), self._expanded())
+
+    def recession(self) -> GroupL2:
+        return self
+
     def invalid(self) -> Array:
         return _negative(self.weight)
 
@@ -164,6 +194,12 @@ class LInf(_Penalty):
         # w max|v| - <p, v> = sum |p| (max|v| - sign(p) v) + (w - ||p||_1) max|v|, all terms >= 0
         peak = jnp.max(jnp.abs(v))
         return jnp.sum(jnp.abs(p) * (peak - jnp.sign(p) * v)) + (self.weight - jnp.sum(jnp.abs(p))) * peak
+
+    def dual_scale(self, p: Array) -> Array:
+        return _largest_scale(jnp.sum(jnp.abs(p)), self.weight)
+
+    def recession(self) -> LInf:
+        return self
 
     def invalid(self) -> Array:
         return _negative(self.weight)
@@ -191,6 +227,13 @@ class Box(_Constraint):
         below = jnp.where(p < 0, -p * (v - self.lower), 0)
         return jnp.sum(above + below)
 
+    def dual_scale(self, p: Array) -> Array:
+        return jnp.ones((), p.dtype)
+
+    def recession(self) -> Box:
+        zero = jnp.zeros_like(jnp.asarray(self.lower))
+        return Box(jnp.where(jnp.isinf(self.lower), self.lower, zero), jnp.where(jnp.isinf(self.upper), self.upper, zero))
+
     def invalid(self) -> Array:
         return jnp.any(~(jnp.asarray(self.lower) <= jnp.asarray(self.upper)))
 
@@ -211,6 +254,13 @@ class L2Ball(_Constraint):
         # radius ||p|| - <p, v> = (radius - <p, v>/||p||) ||p||
         return jnp.maximum(self.radius * safe_norm(p) - jnp.sum(p * v), 0)
 
+    def dual_scale(self, p: Array) -> Array:
+        return jnp.ones((), p.dtype)
+
+    def recession(self) -> Box:
+        zero = jnp.zeros_like(jnp.asarray(self.radius))
+        return Box(zero, zero)
+
     def invalid(self) -> Array:
         return _negative(self.radius)
 
@@ -230,6 +280,13 @@ class L1Ball(_Constraint):
     def fenchel_gap(self, v: Array, p: Array) -> Array:
         peak = jnp.max(jnp.abs(p))
         return jnp.sum(jnp.abs(v) * (peak - jnp.sign(v) * p)) + (self.radius - jnp.sum(jnp.abs(v))) * peak
+
+    def dual_scale(self, p: Array) -> Array:
+        return jnp.ones((), p.dtype)
+
+    def recession(self) -> Box:
+        zero = jnp.zeros_like(jnp.asarray(self.radius))
+        return Box(zero, zero)
 
     def invalid(self) -> Array:
         return _negative(self.radius)

@@ -1,0 +1,86 @@
+"""The options of a solve: their names here and in the ADMM library, their ranges and defaults."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from admm_jax.errors import DataError
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option: its default (None: chosen by dtype or by the solver), range, kind and meaning."""
+
+    default: Any
+    low: float
+    high: float
+    kind: type
+    meaning: str
+
+
+OPTIONS: dict[str, Option] = {
+    "tol": Option(None, 0, 1, float, "certified relative gap to reach; 1e-6 in float64, 1e-4 in float32"),
+    "feasibility_tol": Option(None, 0, 1, float, "relative constraint violation; 1e-8 in float64, 1e-4 in float32"),
+    "max_iterations": Option(10_000, 1, 2**31 - 2, int, "ADMM iterations"),
+    "polish": Option(None, 0, 1, bool, "finish on the active set; None: where tol < 1e-5"),
+    "rho": Option(0.0, 0, math.inf, float, "starting penalty parameter; 0: from the data"),
+    "adapt_rho": Option(True, 0, 1, bool, "let rho follow the residuals"),
+    "relaxation": Option(1.6, 1, 1.99, float, "over-relaxation; changing it compiles anew"),
+    "time_limit": Option(math.inf, 0, math.inf, float, "seconds; `optimize` only"),
+    "verbosity": Option(0, 0, 2, int, "0 quiet, 1 a bar, 2 a table; `optimize` only"),
+}
+
+# The ADMM library's names, where they have a meaning here.
+ALIASES: dict[str, str] = {
+    "admm_max_iteration": "max_iterations",
+    "termination_relative_primal_dual_gap": "tol",
+    "termination_relative_error_threshold": "feasibility_tol",
+    "initial_penalty_param_value": "rho",
+    "penalty_param_auto": "adapt_rho",
+    "initial_over_relaxation_param": "relaxation",
+    "solver_max_time_limit": "time_limit",
+    "solver_verbosity_level": "verbosity",
+}
+
+
+def resolve(name: Any) -> str:
+    """The option's own name.
+
+    Raises:
+        DataError: there is no such option.
+    """
+    own = ALIASES.get(name, name) if isinstance(name, str) else name
+    if own not in OPTIONS:
+        near = difflib.get_close_matches(str(name), [*OPTIONS, *ALIASES], 1)
+        hint = f": did you mean {near[0]!r}?" if near else f"; there are {', '.join(OPTIONS)}"
+        raise DataError(f"unknown option {name!r}{hint}")
+    return own
+
+
+def checked(name: str, value: Any) -> Any:
+    """The value of option `name`, in its kind and range; None where the option has an automatic setting.
+
+    Raises:
+        DataError: it is of the wrong kind or out of range.
+    """
+    option = OPTIONS[resolve(name)]
+    if value is None and option.default is None:
+        return None
+    wanted = {float: "a number", int: "a whole number", bool: "True or False"}[option.kind]
+    number = isinstance(value, bool | int | float | np.bool_ | np.integer | np.floating)
+    if option.kind is bool:
+        good = number and value in (0, 1)
+    elif option.kind is int:
+        good = number and not isinstance(value, bool | np.bool_) and math.isfinite(value) and int(value) == value
+    else:
+        good = number and not isinstance(value, bool | np.bool_) and not math.isnan(value)
+    if not good:
+        raise DataError(f"option {name!r} takes {wanted}, got {value!r}")
+    if not option.low <= value <= option.high:
+        raise DataError(f"option {name!r} must lie between {option.low:g} and {option.high:g}, got {value!r}")
+    return option.kind(value)

@@ -1,0 +1,114 @@
+"""What a solve hands out: the values, and what is known about how good they are."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jax import Array
+
+from admm_jax.problem import Point
+from admm_jax.pytree import pytree_dataclass, static
+from admm_jax.status import Status
+
+
+class History(NamedTuple):
+    """What each check of the solve saw, one entry a check; NaN where nothing was recorded."""
+
+    iteration: Array
+    objective: Array
+    gap: Array
+    primal_residual: Array
+    dual_residual: Array
+    rho: Array
+
+
+@pytree_dataclass
+class Solution:
+    """The outcome of a solve, a pytree: it passes through `jit` and `vmap`.
+
+    Attributes:
+        values: the variables by name; `solution[U]` and `solution["U"]` read it.
+        objective: f(x), in the sense in which the model was written.
+        gap: a certified bound on |f(x) - f*| / |f(x)|; infinite where none could be had.
+        violation: of the constraints, relative to the size of the constrained quantities.
+        primal_residual: of the last iterate, relative.
+        dual_residual: of the last iterate, relative.
+        status: a number of `Status`.
+        iterations: ADMM iterations done.
+        rho: the last penalty parameter.
+        state: where a later solve can start (`init=solution`).
+        history: what each check saw.
+        multipliers: the dual point that proves the gap, one array for each term of the problem.
+    """
+
+    values: Point
+    objective: Array
+    gap: Array
+    violation: Array
+    primal_residual: Array
+    dual_residual: Array
+    status: Array
+    iterations: Array
+    rho: Array
+    state: Any
+    history: History
+    multipliers: tuple[Array, ...]
+    labels: tuple[str, ...] = static(default=())
+
+    def __getitem__(self, key: Any) -> Array:
+        """The value of a variable, by `Var` or by name."""
+        name = key if isinstance(key, str) else getattr(key, "label", key)
+        if name not in self.values:
+            raise KeyError(f"the solution has no variable {name!r}; it has {', '.join(map(repr, self.values))}")
+        return self.values[name]
+
+    @property
+    def converged(self) -> Array:
+        """Whether the gap and the violation are certified to be within their tolerances."""
+        return self.status == Status.SOLVE_OPT_SUCCESS.value
+
+    @property
+    def status_string(self) -> str:
+        """The status by name; for concrete, single solutions."""
+        return Status(int(self.status)).name
+
+    def _rows(self) -> list[tuple[str, str]]:
+        status = Status(int(self.status))
+        rows = [
+            ("status", f"{status.name}: {status.meaning}"),
+            ("objective", f"{float(self.objective):.12g}"),
+            ("certified gap", f"{float(self.gap):.1e} (relative)"),
+            ("constraint violation", f"{float(self.violation):.1e} (relative)"),
+            ("iterations", str(int(self.iterations))),
+            ("residuals", f"primal {float(self.primal_residual):.1e}, dual {float(self.dual_residual):.1e}"),
+        ]
+        for name, value in self.values.items():
+            array = np.asarray(value)
+            shape = "×".join(map(str, array.shape)) or "scalar"
+            span = f"from {array.min():.6g} to {array.max():.6g}" if array.size else "empty"
+            rows.append((f"variable {name}", f"{shape} {array.dtype}, {span}"))
+        return rows
+
+    def _abstract(self) -> str | None:
+        if isinstance(self.status, jax.core.Tracer):
+            return f"<Solution: {', '.join(self.values)}, traced>"
+        if np.ndim(self.status) > 0:
+            done = int(np.sum(np.asarray(self.converged)))
+            gap = float(np.max(np.asarray(self.gap)))
+            return f"<Solution: a batch of {np.size(self.status)}, {done} converged, largest gap {gap:.1e}>"
+        return None
+
+    def __repr__(self) -> str:
+        short = self._abstract()
+        if short is not None:
+            return short
+        return "Solution\n" + "\n".join(f"  {key:<21}{value}" for key, value in self._rows())
+
+    def _repr_html_(self) -> str:
+        short = self._abstract()
+        if short is not None:
+            return short.replace("<", "&lt;").replace(">", "&gt;")
+        cells = "".join(f"<tr><th style='text-align:left'>{k}</th><td>{v}</td></tr>" for k, v in self._rows())
+        return f"<table>{cells}</table>"

@@ -1,0 +1,191 @@
+"""How far a point is from the optimum: a duality gap from a feasible dual point.
+
+For the lifted problem (every g_j with a conjugate whose domain is known) the dual is
+
+    maximise  sum -1/2 <e_i, W e_i> - <e_i, W d_i>  + sum <p_j, b_j> - g_j*(p_j) + constant
+    subject to  sum Q_i^T W e_i + c + sum B_j^T p_j = 0,    p_j in dom g_j*
+
+and for a feasible (e, p) and any x in the domain the gap is a sum of terms that are each >= 0,
+
+    f(x) - D(e, p) = sum 1/2 ||Q_i x - d_i - e_i||_W^2 + sum [g_j(v_j) + g_j*(p_j) - <p_j, v_j>],   v_j = B_j x + b_j,
+
+so no two large numbers are subtracted. From an iterate, e = Q x - d and p = the current duals miss the equation by a
+residual r. It is absorbed in both: solve (Q^T W Q + B^T omega B) phi = -r, e += Q phi, p += omega B phi, and p is
+projected onto dom g*; the parts of p that had to be projected are held fast (omega = 0) in the next round. A last
+solve absorbs what is left, and (e, p) is scaled into dom g*. What rounding still leaves of r is charged at its full
+price: min over x' of <r, x' - x> >= -sum |r| R, for all minimisers whose entries lie within R of those of x
+(`RADIUS` times the largest entry of x: the one assumption, and it multiplies a residual at rounding level).
+"""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+from jax import Array, lax
+
+from admm_jax.problem import Point, Problem
+from admm_jax.pytree import pytree_dataclass, replace
+from admm_jax.solver.linear import conjugate_gradients, normal
+from admm_jax.solver.vectors import add, dtype_of
+
+RADIUS = 3.0  # minimisers are taken to lie within this many times max|x| of x, entry by entry
+
+Duals = tuple[tuple[Array, ...], tuple[Array, ...]]  # (e_i), (p_j)
+
+
+@pytree_dataclass
+class Certificate:
+    """`gap`: bound on |f(x) - f*|; `relative_gap`: the same over max(|f|, floor); `violation`: of the constraints,
+    relative to the size of the constrained quantity; `duals`: the feasible dual point that proves it.
+    """
+
+    objective: Array
+    gap: Array
+    relative_gap: Array
+    violation: Array
+    duals: tuple[Array, ...]
+
+
+def objective(problem: Problem, x: Point) -> Array:
+    """f(x), constraints left out."""
+    dtype = dtype_of(x)
+    total = jnp.asarray(problem.constant, dtype)
+    for quadratic in problem.quadratics:
+        residual = quadratic.map(x) - quadratic.data
+        total = total + jnp.sum(quadratic.weight * residual**2) / 2
+    for name, cost in problem.linear.items():
+        total = total + jnp.sum(cost * x[name])
+    for penalty in problem.penalties:
+        total = total + penalty.function(penalty.map(x) + penalty.offset)
+    return total
+
+
+def stationarity(problem: Problem, e: tuple[Array, ...], p: tuple[Array, ...], zero: Point) -> Point:
+    """r = sum Q^T W e + c + sum B^T p."""
+    out = {name: value + problem.linear[name] if name in problem.linear else value for name, value in zero.items()}
+    for quadratic, part in zip(problem.quadratics, e, strict=True):
+        out = add(out, quadratic.map.adjoint(quadratic.weight * part))
+    for penalty, part in zip(problem.penalties, p, strict=True):
+        out = add(out, penalty.map.adjoint(part))
+    return out
+
+
+def violation(problem: Problem, x: Point) -> Array:
+    """The largest violation of a constraint, relative to the largest entry of the constrained quantity (at least of x)."""
+    dtype = dtype_of(x)
+    worst = jnp.zeros((), dtype)
+    for penalty in problem.penalties:
+        if penalty.function.is_constraint:
+            value = penalty.map(x)
+            excess = penalty.function.violation(value + penalty.offset)
+            size = jnp.maximum(jnp.max(jnp.abs(value)), jnp.max(jnp.abs(penalty.offset)))
+            largest = jnp.max(jnp.abs(excess))
+            worst = jnp.maximum(worst, jnp.where(largest > 0, largest / jnp.maximum(size, largest), 0))
+    return worst
+
+
+def absorb(
+    problem: Problem,
+    e: tuple[Array, ...],
+    p: tuple[Array, ...],
+    omegas: tuple[Array, ...],
+    zero: Point,
+    *,
+    steps: Array,
+    tol: Array,
+) -> Duals:
+    """Change (e, p) so that the stationarity residual vanishes, p moving in proportion to omega."""
+    residual = stationarity(problem, e, p, zero)
+    rhs = {name: -value for name, value in residual.items()}
+    phi, _ = conjugate_gradients(lambda v: normal(problem, omegas, v), rhs, zero, steps=steps, tol=tol)
+    e = tuple(part + quadratic.map(phi) for quadratic, part in zip(problem.quadratics, e, strict=True))
+    moved = zip(problem.penalties, p, omegas, strict=True)
+    return e, tuple(part + omega * penalty.map(phi) for penalty, part, omega in moved)
+
+
+def evaluate(problem: Problem, x: Point, e: tuple[Array, ...], p: tuple[Array, ...], zero: Point) -> Array:
+    """The bound on |f(x) - f*| that (e, p) proves, p in dom g*; leftover stationarity is charged at RADIUS."""
+    dtype = dtype_of(x)
+    total = jnp.zeros((), dtype)
+    for quadratic, part in zip(problem.quadratics, e, strict=True):
+        total = total + jnp.sum(quadratic.weight * (quadratic.map(x) - quadratic.data - part) ** 2) / 2
+    for penalty, part in zip(problem.penalties, p, strict=True):
+        value = penalty.map(x) + penalty.offset
+        outside = penalty.function.violation(value)
+        total = total + jnp.maximum(penalty.function.fenchel_gap(value - outside, part), 0)
+        # an infeasible x may lie below f*: by at most <p*, outside>, and p is the estimate of p*
+        total = total + 2 * jnp.sum(jnp.abs(part * outside))
+    leftover = stationarity(problem, e, p, zero)
+    for name, value in x.items():
+        total = total + RADIUS * jnp.max(jnp.abs(value)) * jnp.sum(jnp.abs(leftover[name]))
+    return total
+
+
+def certify(
+    problem: Problem, x: Point, known: Certificate, unit: Array, *, rounds: int, inner: int, last: int
+) -> Certificate:
+    """The certificate of x with duals built from those of `known`, in `rounds` of absorbing and projecting.
+
+    `inner` and `last` bound the conjugate gradient steps of a round and of the last solve. `unit` is the step of p
+    against that of e. `known` (see `promise`) brings the objective and the violation.
+    """
+    dtype = dtype_of(x)
+    zero = {name: jnp.zeros_like(value) for name, value in x.items()}
+    e = tuple(q.map(x) - q.data for q in problem.quadratics)
+    functions = [penalty.function for penalty in problem.penalties]
+    p = known.duals
+    # a part of p on the border of dom g* stays there at first: the signs of jumps are right long before the rest
+    omegas = tuple(jnp.where(f.project_dual(part * 1.0001) == part * 1.0001, unit, 0) for f, part in zip(functions, p, strict=True))
+    tight = float(jnp.finfo(dtype).eps) * 64
+
+    def body(i: Array, carry: tuple) -> tuple:
+        e, p, omegas = carry
+        final = i == rounds  # the last absorbs to rounding and projects nothing
+        steps, tol = jnp.where(final, last, inner), jnp.where(final, tight, 0.01)
+        e, moved = absorb(problem, e, p, omegas, zero, steps=steps, tol=tol)
+        projected = tuple(f.project_dual(part) for f, part in zip(functions, moved, strict=True))
+        omegas = tuple(jnp.where(part == free, unit, 0) for part, free in zip(projected, moved, strict=True))
+        return e, tuple(jnp.where(final, a, b) for a, b in zip(moved, projected, strict=True)), omegas
+
+    e, p, _ = lax.fori_loop(0, rounds + 1, body, (e, p, omegas))
+    scale = jnp.ones((), dtype)
+    for f, part in zip(functions, p, strict=True):
+        scale = jnp.minimum(scale, f.dual_scale(part))
+    e = tuple(scale * part for part in e)
+    p = tuple(f.project_dual(scale * part) for f, part in zip(functions, p, strict=True))
+    gap = evaluate(problem, x, e, p, zero)
+    return replace(known, gap=gap, relative_gap=gap / size_of_objective(problem, known.objective), duals=p)
+
+
+def promise(problem: Problem, x: Point, p: tuple[Array, ...]) -> Certificate:
+    """A certificate without the absorbing: true only in its objective and violation, its gap is what is left to hope for.
+
+    It counts the Fenchel gaps of x with p as if (Q x - d, p) were feasible: cheap, and about what `certify` would find.
+    """
+    functions = [penalty.function for penalty in problem.penalties]
+    p = tuple(f.project_dual(part) for f, part in zip(functions, p, strict=True))
+    total = jnp.zeros((), dtype_of(x))
+    for penalty, part in zip(problem.penalties, p, strict=True):
+        value = penalty.map(x) + penalty.offset
+        total = total + jnp.maximum(penalty.function.fenchel_gap(value - penalty.function.violation(value), part), 0)
+    value = objective(problem, x)
+    return Certificate(value, total, total / size_of_objective(problem, value), violation(problem, x), p)
+
+
+def certificate_of(
+    problem: Problem, x: Point, e: tuple[Array, ...], p: tuple[Array, ...], zero: Point
+) -> Certificate:
+    """Put the numbers together for a point x and duals that are as feasible as they will be."""
+    value = objective(problem, x)
+    gap = evaluate(problem, x, e, p, zero)
+    return Certificate(value, gap, gap / size_of_objective(problem, value), violation(problem, x), p)
+
+
+def size_of_objective(problem: Problem, value: Array) -> Array:
+    """|f|, but at least 16 rounding units of the data's own energy: below that an objective counts as zero."""
+    dtype = value.dtype
+    total = jnp.zeros((), dtype)
+    for quadratic in problem.quadratics:
+        data = jnp.broadcast_to(quadratic.data, quadratic.map.out_shape)
+        total = total + jnp.sum(quadratic.weight * data**2) / 2
+    eps = jnp.finfo(dtype).eps
+    return jnp.maximum(jnp.abs(value), jnp.maximum(16 * eps * total, jnp.finfo(dtype).tiny / eps))

@@ -1,0 +1,65 @@
+"""Certificates that a model has no solution, read from the differences of successive iterates.
+
+The differences converge to a certificate when there is one (Banjac, Goulart, Stellato & Boyd 2019):
+
+    infeasible   dy with sum A_j^T dy_j = 0 and sum <dy_j, b_j> - sigma_{C_j}(dy_j) > 0, over the constraints C_j
+    unbounded    dx with Q dx = 0 and <c, dx> + sum rec g_j(A_j dx) < 0 (rec g: what g costs along a direction)
+"""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+from jax import Array
+
+from admm_jax.problem import Point, Problem
+from admm_jax.solver.certificate import stationarity
+from admm_jax.solver.vectors import dtype_of
+
+
+def infeasible(problem: Problem, dual_step: tuple[Array, ...], zero: Point, tol: Array) -> Array:
+    """Whether `dual_step` (of the lifted problem) proves, to `tol`, that the constraints cannot hold together."""
+    if not any(penalty.function.is_constraint for penalty in problem.penalties):
+        return jnp.zeros((), bool)
+    dtype = dtype_of(zero)
+    size = jnp.zeros((), dtype)
+    for penalty, step in zip(problem.penalties, dual_step, strict=True):
+        size = jnp.maximum(size, jnp.max(jnp.abs(step)) if penalty.function.is_constraint else 0)
+    usable = size > 0
+    rays, value = [], jnp.zeros((), dtype)
+    for penalty, step in zip(problem.penalties, dual_step, strict=True):
+        if not penalty.function.is_constraint:
+            rays.append(jnp.zeros_like(step))  # a bounded dual has no direction to recede in
+            continue
+        ray = penalty.function.project_dual(step / jnp.where(usable, size, 1))
+        inside = penalty.function.prox(jnp.zeros_like(ray), jnp.ones((), dtype))  # any point of C
+        support = penalty.function.fenchel_gap(inside, ray) + jnp.sum(ray * inside)
+        value = value + jnp.sum(ray * penalty.offset) - support
+        rays.append(ray)
+    no_cost = Problem(problem.quadratics, problem.penalties, {}, problem.constant, problem.variables)
+    nothing = tuple(jnp.zeros(q.map.out_shape, dtype) for q in problem.quadratics)
+    left = stationarity(no_cost, nothing, tuple(rays), zero)
+    drift = sum(jnp.sum(jnp.abs(v)) for v in left.values())
+    return usable & (value > tol) & (drift <= tol * value)
+
+
+def unbounded(problem: Problem, primal_step: Point, tol: Array) -> Array:
+    """Whether `primal_step` proves, to `tol`, that the objective falls without limit (if a feasible point exists)."""
+    if not problem.linear:  # every term is bounded below
+        return jnp.zeros((), bool)
+    dtype = dtype_of(primal_step)
+    size = jnp.zeros((), dtype)
+    for value in primal_step.values():
+        size = jnp.maximum(size, jnp.max(jnp.abs(value)))
+    usable = (size > 0) & jnp.isfinite(size)
+    ray = {name: value / jnp.where(usable, size, 1) for name, value in primal_step.items()}
+    slope, drift = jnp.zeros((), dtype), jnp.zeros((), dtype)
+    for name, cost in problem.linear.items():
+        slope = slope + jnp.sum(cost * ray[name])
+    for quadratic in problem.quadratics:
+        drift = jnp.maximum(drift, jnp.max(jnp.abs(quadratic.weight * quadratic.map(ray))))
+    for penalty in problem.penalties:
+        image = penalty.map(ray)
+        recession = penalty.function.recession()
+        slope = slope + recession(image)
+        drift = jnp.maximum(drift, jnp.max(jnp.abs(recession.violation(image))))
+    return usable & (slope < -tol) & (drift <= tol * -slope)

@@ -1,0 +1,55 @@
+"""The x-update's linear system  (sum Q^T W Q + sum rho_j A_j^T A_j) x = rhs, by factorisation or by conjugate gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax.numpy as jnp
+from jax import Array, lax
+
+from admm_jax.problem import Point, Problem
+from admm_jax.solver.vectors import add, add_scaled, dot, dtype_of, subtract
+
+
+def normal(problem: Problem, weights: tuple[Array, ...], x: Point) -> Point:
+    """(sum Q^T W Q + sum A_j^T omega_j A_j) x, with omega_j a scalar or elementwise."""
+    out = {name: jnp.zeros_like(value) for name, value in x.items()}
+    for quadratic in problem.quadratics:
+        out = add(out, quadratic.map.adjoint(quadratic.weight * quadratic.map(x)))
+    for penalty, omega in zip(problem.penalties, weights, strict=True):
+        out = add(out, penalty.map.adjoint(omega * penalty.map(x)))
+    return out
+
+
+def conjugate_gradients(
+    operator: Callable[[Point], Point], rhs: Point, x: Point, *, steps: Array | int, tol: Array | float = 0.0
+) -> tuple[Point, Array]:
+    """At most `steps` conjugate gradient steps on operator(x) = rhs from x, until ||r|| <= tol ||r_0||.
+
+    Returns x and the number of steps. A zero residual or curvature ends it without NaN (Hestenes & Stiefel 1952).
+    Round zero makes the first residual, r_0 = rhs - 1 * operator(x), so that the operator is compiled once.
+    """
+    dtype = dtype_of(x)
+    zero, infinity = jnp.zeros((), dtype), jnp.full((), jnp.inf, dtype)
+
+    def unfinished(carry: tuple) -> Array:
+        i, _, _, _, current, goal = carry
+        return (i <= steps) & (current > goal)
+
+    def body(carry: tuple) -> tuple:
+        i, x, residual, direction, current, goal = carry
+        first = i == 0
+        image = operator(direction)
+        curvature = dot(direction, image)
+        usable = curvature > 0
+        ratio = jnp.where(usable, current / jnp.where(usable, curvature, 1), 0)
+        alpha = jnp.where(first, 1, ratio)
+        x = add_scaled(x, jnp.where(first, 0, alpha), direction)
+        residual = add_scaled(residual, -alpha, image)
+        following = jnp.where(first | usable, dot(residual, residual), 0)
+        direction = add_scaled(residual, jnp.where(first, 0, following / current), direction)
+        return i + 1, x, residual, direction, following, jnp.where(first, following * tol**2, goal)
+
+    start = (jnp.zeros((), jnp.int32), x, rhs, x, infinity, zero)
+    count, x, *_ = lax.while_loop(unfinished, body, start)
+    return x, count - 1

@@ -1,0 +1,275 @@
+"""The one loop: steps, and every so many of them a check that certifies, polishes, records and decides.
+
+`advance` runs until a limit or a decision. A pure `solve` calls it once; `optimize` calls the same compiled program
+again and again with a nearer limit, so that it can show progress and be interrupted.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from admm_jax.operators.base import Difference
+from admm_jax.problem import LinearMap, Point, Problem
+from admm_jax.prox.functions import Box
+from admm_jax.prox.total_variation import TotalVariation
+from admm_jax.pytree import pytree_dataclass, replace
+from admm_jax.solution import History
+from admm_jax.solver import newton, regions
+from admm_jax.solver.certificate import Certificate, certificate_of, certify, promise
+from admm_jax.solver.detect import infeasible, unbounded
+from admm_jax.solver.plan import Plan
+from admm_jax.solver.rewrite import VECTOR, lift
+from admm_jax.solver.state import State, Workspace, initial_rho, initial_state, make_workspace
+from admm_jax.solver.step import adapt_rho, residuals, step
+from admm_jax.solver.vectors import dtype_of, select, subtract
+from admm_jax.status import Status
+
+HISTORY = 256  # checks recorded; they grow further apart, so this is never reached in practice
+
+
+@pytree_dataclass
+class Settings:
+    """Numbers that a solve is run with; none of them changes the program.
+
+    `tol`: of the certified relative gap; `feasibility_tol`: of the relative constraint violation; `polish`: whether
+    to; `rho`: the starting penalty parameter, 0 for the automatic one; `adapt`: whether rho may change.
+    """
+
+    tol: Array
+    feasibility_tol: Array
+    max_iterations: Array
+    polish: Array
+    rho: Array
+    adapt: Array
+
+
+@pytree_dataclass
+class Run:
+    """A solve in progress. `point` is the best candidate so far and `certificate` what is known of it."""
+
+    state: State
+    workspace: Workspace
+    point: Point
+    certificate: Certificate
+    primal_residual: Array
+    dual_residual: Array
+    start_rho: Array
+    next_check: Array
+    checks: Array
+    polish_at: Array
+    status: Array
+    history: History
+
+
+def duals_of(problem: Problem, state: State) -> tuple[Array, ...]:
+    """The duals of the lifted problem: Chambolle's field for TV, y for the rest."""
+    pairs = zip(problem.penalties, state.y, state.fields, strict=True)
+    return tuple(field if isinstance(p.function, TotalVariation) else y for p, y, field in pairs)
+
+
+def reads_variable(linear_map: LinearMap) -> str | None:
+    """The variable's name if the map is the identity on one variable."""
+    chains = linear_map.chains
+    return chains[0].variable if len(chains) == 1 and not chains[0].ops else None
+
+
+def candidate(problem: Problem, x: Point, zs: tuple[Array, ...] | None) -> Point:
+    """The point to hand out: a variable's own prox output where there is one, inside its own bounds.
+
+    z comes out of a prox: it is flat where TV says flat and zero where l1 says zero, which x is only in the limit.
+    """
+    out = dict(x)
+    if zs is not None:
+        for penalty, z in zip(problem.penalties, zs, strict=True):
+            name = reads_variable(penalty.map)
+            if name is not None and not penalty.function.is_constraint:
+                out[name] = z - penalty.offset
+    for penalty in problem.penalties:
+        name = reads_variable(penalty.map)
+        if name is not None and isinstance(penalty.function, Box):
+            inside = jnp.clip(out[name] + penalty.offset, penalty.function.lower, penalty.function.upper)
+            out[name] = inside - penalty.offset
+    return out
+
+
+def invalid(problem: Problem) -> Array:
+    """Whether a number of the problem is NaN, a weight negative, or bounds crossed."""
+    bad = jnp.zeros((), bool)
+    for leaf in jax.tree.leaves(problem):
+        bad = bad | jnp.any(jnp.isnan(leaf))
+    for quadratic in problem.quadratics:
+        bad = bad | jnp.any(~(jnp.asarray(quadratic.weight) >= 0))
+    for penalty in problem.penalties:
+        bad = bad | penalty.function.invalid()
+    return bad
+
+
+def begin(
+    problem: Problem, plan: Plan, dtype: jnp.dtype, settings: Settings, x: Point, state: State | None = None
+) -> Run:
+    """A run at its start: from the point `x`, or from the `state` of an earlier solve of a like problem."""
+    workspace = make_workspace(problem, plan, dtype)
+    automatic = initial_rho(problem, workspace, dtype)
+    rho = jnp.where(settings.rho > 0, settings.rho, automatic if state is None else state.rho).astype(dtype)
+    fresh = initial_state(problem, plan, workspace, rho, x)
+    current = fresh if state is None else replace(state, factor=fresh.factor, rho=rho, iteration=fresh.iteration)
+    nothing = jnp.full((HISTORY,), jnp.nan, dtype)
+    infinity = jnp.full((), jnp.inf, dtype)
+    lifted_duals = tuple(jnp.zeros_like(p) for p in duals_of(problem, current))
+    return Run(
+        state=current,
+        workspace=workspace,
+        point=current.x,
+        certificate=Certificate(infinity, infinity, infinity, infinity, lifted_duals),
+        primal_residual=infinity,
+        dual_residual=infinity,
+        start_rho=rho,
+        next_check=jnp.asarray(plan.first_check, jnp.int32),
+        checks=jnp.zeros((), jnp.int32),
+        polish_at=jnp.asarray(plan.first_polish, jnp.int32),
+        status=jnp.where(invalid(problem), Status.SOLVE_NAN_FOUND.value, Status.SOLVE_UNKNOWN.value).astype(jnp.int32),
+        history=History(nothing, nothing, nothing, nothing, nothing, nothing),
+    )
+
+
+def _examine(problem: Problem, plan: Plan, run: Run, settings: Settings) -> tuple[Run, Point, Certificate]:
+    """The best point that this iterate gives, with its certificate. Polishing may move the iterate itself."""
+    lifted, state = lift(problem), run.state
+    duals = duals_of(problem, state)
+    if plan.dense:
+        vector, duals = newton.polish(lifted, run.workspace, state.x[VECTOR], duals, state.rho)
+        point = candidate(lifted, {VECTOR: vector}, None)
+        zero = {VECTOR: jnp.zeros_like(vector)}
+        e = tuple(q.map(point) - q.data for q in lifted.quadratics)
+        return run, point, certificate_of(lifted, point, e, duals, zero)
+    point = candidate(problem, state.x, state.z)
+    quick = promise(lifted, point, duals)
+    if plan.regions:
+        run, point, quick = _polish_regions(problem, lifted, plan, run, point, quick, settings)
+
+    def full() -> Certificate:
+        return certify(
+            lifted, point, quick, state.rho / 100, rounds=plan.rounds, inner=plan.round_steps, last=plan.last_steps
+        )
+
+    # the certificate costs tens of iterations: only pay for it when it can succeed
+    hopeless = plan.promise_factor * quick.relative_gap > settings.tol
+    return run, point, lax.cond(hopeless, lambda: replace(quick, relative_gap=jnp.full_like(quick.gap, jnp.inf)), full)
+
+
+def _polish_regions(
+    problem: Problem,
+    lifted: Problem,
+    plan: Plan,
+    run: Run,
+    point: Point,
+    quick: Certificate,
+    settings: Settings,
+) -> tuple[Run, Point, Certificate]:
+    """Polish when it is due. An improved point also becomes the iterate: from there a few steps find what was missed."""
+    state = run.state
+
+    def polished() -> tuple[Run, Point, Certificate]:
+        new, duals = regions.polish(problem, run.workspace.rhs, point, quick.duals)
+        proof = promise(lifted, new, duals)
+        improved = proof.objective < quick.objective
+        # a polish that made things worse came too early: wait half as long again
+        wait = jnp.where(improved, plan.polish_every, state.iteration // 2)
+        moved = select(improved, restart_at(problem, state, new, duals), state)
+        following = replace(run, state=moved, polish_at=state.iteration + wait)
+        return following, select(improved, new, point), select(improved, proof, quick)
+
+    due = settings.polish & (state.iteration >= run.polish_at)
+    return lax.cond(due, polished, lambda: (run, point, quick))
+
+
+def restart_at(problem: Problem, state: State, x: Point, duals: tuple[Array, ...]) -> State:
+    """The state whose iterate is the primal-dual pair (x, duals) of the lifted problem: y = D^T p for TV."""
+    zs, ys, fields = [], [], []
+    for penalty, dual, old in zip(problem.penalties, duals, state.fields, strict=True):
+        is_tv = isinstance(penalty.function, TotalVariation)
+        zs.append(penalty.map(x) + penalty.offset)
+        ys.append(Difference(penalty.map.out_shape).adjoint(dual) if is_tv else dual)
+        fields.append(dual if is_tv else old)
+    return replace(state, x=x, z=tuple(zs), y=tuple(ys), fields=tuple(fields))
+
+
+def better(a: Certificate, b: Certificate, settings: Settings) -> Array:
+    """Whether a is nearer to its settings than b (anything is nearer than NaN)."""
+
+    def distance(c: Certificate) -> Array:
+        return jnp.maximum(c.relative_gap / settings.tol, c.violation / settings.feasibility_tol)
+
+    return ~(distance(b) <= distance(a))
+
+
+def check(problem: Problem, plan: Plan, run: Run, before: State, settings: Settings) -> Run:
+    """Certify the current iterate, keep it if it is the best, and decide whether to stop."""
+    state = run.state
+    dtype = dtype_of(state.x)
+    residual = residuals(problem, before, state)
+    run, point, certificate = _examine(problem, plan, run, settings)
+    keep = better(certificate, run.certificate, settings)
+    point = select(keep, point, run.point)
+    certificate = select(keep, certificate, run.certificate)
+
+    success = (certificate.relative_gap <= settings.tol) & (certificate.violation <= settings.feasibility_tol)
+    lifted = lift(problem)
+    zero = {name: jnp.zeros_like(value) for name, value in state.x.items()}
+    steps = zip(duals_of(problem, state), duals_of(problem, before), strict=True)
+    ray_tol = jnp.asarray(1e-6 if dtype == jnp.float64 else 1e-4, dtype)
+    empty = infeasible(lifted, tuple(new - old for new, old in steps), zero, ray_tol)
+    endless = unbounded(lifted, subtract(state.x, before.x), ray_tol)
+    broken = ~jnp.all(jnp.stack([jnp.all(jnp.isfinite(value)) for value in state.x.values()]))
+    status = run.status
+    for condition, code in (
+        (endless, Status.SOLVE_UNBOUNDED),
+        (empty, Status.SOLVE_INFEASIBLE),
+        (broken, Status.SOLVE_NAN_FOUND),
+        (success, Status.SOLVE_OPT_SUCCESS),
+    ):
+        status = jnp.where(condition, code.value, status)
+    adapted = adapt_rho(plan, run.workspace, run.state, run.start_rho, residual)
+    iterate = select(settings.adapt, adapted, run.state)
+    slot = jnp.minimum(run.checks, HISTORY - 1)
+    seen = History(
+        state.iteration.astype(dtype), certificate.objective, certificate.relative_gap, *residual, before.rho
+    )
+    history = History(*(array.at[slot].set(value) for array, value in zip(run.history, seen, strict=True)))
+    return replace(
+        run,
+        state=iterate,
+        point=point,
+        certificate=certificate,
+        primal_residual=residual[0],
+        dual_residual=residual[1],
+        checks=run.checks + 1,
+        next_check=plan.next_check(state.iteration),
+        status=status.astype(jnp.int32),
+        history=history,
+    )
+
+
+def advance(
+    problem: Problem, plan: Plan, run: Run, limit: Array, settings: Settings
+) -> Run:
+    """Iterate until `limit` iterations have been done in all, or a check decides."""
+    limit = jnp.minimum(limit, settings.max_iterations)
+
+    def unfinished(run: Run) -> Array:
+        return (run.state.iteration < limit) & (run.status == Status.SOLVE_UNKNOWN.value)
+
+    def body(run: Run) -> Run:
+        target = jnp.minimum(run.next_check, limit)
+
+        def one(pair: tuple[State, State]) -> tuple[State, State]:
+            return pair[1], step(problem, plan, run.workspace, pair[1])
+
+        before, state = lax.while_loop(lambda pair: pair[1].iteration < target, one, (run.state, run.state))
+        run = replace(run, state=state)
+        due = (state.iteration >= run.next_check) | (state.iteration >= settings.max_iterations)
+        return lax.cond(due, lambda: check(problem, plan, run, before, settings), lambda: run)
+
+    return lax.while_loop(unfinished, body, run)

@@ -1,0 +1,71 @@
+"""How a problem will be solved: decided once, on the host, from shapes and structure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+from jax import Array
+
+from admm_jax.problem import Problem
+from admm_jax.prox.total_variation import TotalVariation
+from admm_jax.solver import regions
+
+DENSE_VARIABLES = 400  # above it one factorisation costs more than a handful of matrix-free products
+DENSE_ENTRIES = 4_000_000  # entries of all matrices together: 32 MB in float64
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Static choices of the solver.
+
+    `dense`: one vector, matrices, a factorised x-update and Newton polishing; else matrix-free, conjugate gradients
+    and polishing on the flat regions. `cg_steps` and `prox_steps` are inner iterations of one step, both warm-started.
+    """
+
+    dense: bool
+    cg_steps: int = 3
+    prox_steps: int = 5
+    relaxation: float = 1.6
+    first_check: int = 25
+    rounds: int = 6  # of absorbing and projecting in a certificate, each of `round_steps` CG steps
+    round_steps: int = 15
+    last_steps: int = 250
+    rho_tolerance: float = 20.0  # rho moves when sqrt(primal / dual residual) is this far from 1
+    promise_factor: float = 2.0  # what a certificate finds is rarely better than this many times its promise
+    regions: bool = False  # polishing on flat regions applies
+    first_polish: int = 50
+    polish_every: int = 15
+
+    def next_check(self, iteration: Array) -> Array:
+        """Checks grow further apart, and never beyond 200 iterations."""
+        gap = jnp.minimum(jnp.maximum(iteration // 3, self.first_check // 2), 200)
+        return iteration + gap.astype(jnp.int32)
+
+    @property
+    def x_update(self) -> str:
+        """The x-update in words."""
+        if self.dense:
+            return "Cholesky factorisation, renewed when rho changes"
+        return f"{self.cg_steps} conjugate gradient steps, warm-started"
+
+
+def size_of(shape: tuple[int, ...]) -> int:
+    """The number of entries of an array of this shape."""
+    out = 1
+    for extent in shape:
+        out *= extent
+    return out
+
+
+def make_plan(problem: Problem) -> Plan:
+    """Choose by size: small problems are factorised, images are not."""
+    variables = sum(size_of(shape) for _, shape in problem.variables)
+    rows = sum(size_of(q.map.out_shape) for q in problem.quadratics)
+    for penalty in problem.penalties:
+        shape = penalty.map.out_shape
+        rows += size_of(shape) * (len(shape) if isinstance(penalty.function, TotalVariation) else 1)
+    dense = variables <= DENSE_VARIABLES and variables * rows <= DENSE_ENTRIES
+    if dense:
+        return Plan(dense=True, rho_tolerance=3.0)
+    return Plan(dense=False, regions=regions.applies(problem))

@@ -1,0 +1,88 @@
+"""Rewrites of a problem into an equivalent one: problem in, problem out.
+
+`lift`      TV(v) becomes h(D v), with h a plain l1 or group norm
+`densify`   all variables become one vector, every map a matrix
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.flatten_util import ravel_pytree
+
+from admm_jax.operators.base import Difference, MatMul, Operator, Reshape
+from admm_jax.problem import Chain, LinearMap, Penalty, Point, Problem, Quadratic
+from admm_jax.prox.total_variation import TotalVariation
+from admm_jax.pytree import replace
+
+VECTOR = "x"  # the name of the single variable of a densified problem
+
+
+def extend(linear_map: LinearMap, op: Operator) -> LinearMap:
+    """x -> op(linear_map(x))."""
+    chains = tuple(Chain((*chain.ops, op), chain.variable) for chain in linear_map.chains)
+    return LinearMap(chains, op.out_shape)
+
+
+def lift_penalty(penalty: Penalty) -> Penalty:
+    """TV(A x + b) = h(D A x + D b); other penalties are their own lift."""
+    if not isinstance(penalty.function, TotalVariation):
+        return penalty
+    difference = Difference(penalty.map.out_shape)
+    offset = difference(jnp.broadcast_to(penalty.offset, penalty.map.out_shape))
+    return Penalty(penalty.function.lifted(), extend(penalty.map, difference), offset, penalty.label)
+
+
+def lift(problem: Problem) -> Problem:
+    """The same problem with every total variation written on the differences."""
+    return replace(problem, penalties=tuple(lift_penalty(penalty) for penalty in problem.penalties))
+
+
+def flatten(problem: Problem, x: Point) -> Array:
+    """The values of all variables in the model's order, as one vector."""
+    return jnp.concatenate([x[name].ravel() for name, _ in problem.variables])
+
+
+def unflatten(problem: Problem, vector: Array) -> Point:
+    """The inverse of `flatten`."""
+    out, start = {}, 0
+    for name, shape in problem.variables:
+        size = 1
+        for extent in shape:
+            size *= extent
+        out[name] = vector[start : start + size].reshape(shape)
+        start += size
+    return out
+
+
+def _matrix(problem: Problem, linear_map: LinearMap, dtype: jnp.dtype) -> Array:
+    """The map's matrix, rows in the row-major order of its values."""
+    n = sum(jnp.size(leaf) for leaf in jax.tree.leaves(problem.zeros(dtype)))
+    columns = jax.vmap(lambda e: linear_map(unflatten(problem, e)).ravel())(jnp.eye(n, dtype=dtype))
+    return columns.T
+
+
+def densify(problem: Problem, dtype: jnp.dtype) -> Problem:
+    """The same problem over one vector: matrices for maps and a single stacked quadratic."""
+    n = ravel_pytree(problem.zeros(dtype))[0].size
+
+    def dense_map(linear_map: LinearMap) -> LinearMap:
+        op = MatMul(_matrix(problem, linear_map, dtype), (n,), "left")
+        return LinearMap((Chain((op, Reshape(op.out_shape, linear_map.out_shape)), VECTOR),), linear_map.out_shape)
+
+    quadratics: tuple[Quadratic, ...] = ()
+    if problem.quadratics:
+        parts = problem.quadratics
+
+        def rows(value: Array, q: Quadratic) -> Array:
+            return jnp.broadcast_to(value, q.map.out_shape).ravel()
+
+        matrix = jnp.concatenate([_matrix(problem, q.map, dtype) for q in parts])
+        op = MatMul(matrix, (n,), "left")
+        data = jnp.concatenate([rows(q.data, q) for q in parts])
+        weight = jnp.concatenate([rows(q.weight, q) for q in parts])
+        quadratics = (Quadratic(LinearMap((Chain((op,), VECTOR),), op.out_shape), data, weight, parts[0].label),)
+    penalties = tuple(Penalty(p.function, dense_map(p.map), p.offset, p.label) for p in problem.penalties)
+    cost = {**problem.zeros(dtype), **{k: jnp.broadcast_to(v, dict(problem.variables)[k]) for k, v in problem.linear.items()}}
+    return Problem(quadratics, penalties, {VECTOR: flatten(problem, cost)}, problem.constant, ((VECTOR, (n,)),))

@@ -1,0 +1,36 @@
+"""From options to the numbers of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from admm_jax.solver.loop import Settings
+
+TOLERANCES = {  # by the width of the dtype: (gap, feasibility)
+    8: (1e-6, 1e-8),
+    4: (1e-4, 1e-4),
+}
+POLISH_BELOW = 1e-5  # by default polishing is for those who ask for more than this
+
+
+def settings_for(options: Mapping[str, Any], dtype: np.dtype) -> Settings:
+    """The settings of a run in `dtype`, automatic ones filled in. Options may be traced numbers."""
+    gap, feasibility = TOLERANCES[8 if dtype.itemsize >= 8 else 4]
+    tol = options["tol"] if options["tol"] is not None else gap
+    feasibility_tol = options["feasibility_tol"] if options["feasibility_tol"] is not None else feasibility
+    polish = options["polish"] if options["polish"] is not None else tol < POLISH_BELOW
+
+    def number(value: Any, kind: Any) -> Any:
+        return value.astype(kind) if hasattr(value, "astype") else np.asarray(value, kind)
+
+    return Settings(
+        tol=number(tol, dtype),
+        feasibility_tol=number(feasibility_tol, dtype),
+        max_iterations=number(options["max_iterations"], np.int32),
+        polish=number(polish, bool),
+        rho=number(options["rho"], dtype),
+        adapt=number(options["adapt_rho"], bool),
+    )

@@ -1,0 +1,93 @@
+"""One ADMM iteration. This is the only place where the iteration is written.
+
+    x   <- argmin  sum 1/2 ||Q x - d||_W^2 + <c, x> + sum rho/2 ||A_j x + b_j - z_j + y_j / rho||^2
+    v_j <- alpha (A_j x + b_j) + (1 - alpha) z_j + y_j / rho                    (over-relaxation, alpha in (1, 2))
+    z_j <- prox_{g_j / rho}(v_j)
+    y_j <- rho (v_j - z_j)                                                    so that y_j is in dg_j(z_j), always
+
+Boyd, Parikh, Chu, Peleato & Eckstein 2011, sections 3.1-3.4; over-relaxation: Eckstein & Bertsekas 1992.
+"""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+import jax.scipy.linalg as jsl
+from jax import Array
+
+from admm_jax.problem import Penalty, Point, Problem
+from admm_jax.prox.total_variation import TotalVariation
+from admm_jax.pytree import replace
+from admm_jax.solver.linear import conjugate_gradients, normal
+from admm_jax.solver.plan import Plan
+from admm_jax.solver.rewrite import VECTOR
+from admm_jax.solver.state import RHO_RANGE, State, Workspace, factorise
+from admm_jax.solver.vectors import add, dtype_of, norm
+
+
+def x_update(problem: Problem, plan: Plan, workspace: Workspace, state: State) -> Point:
+    """Solve the x-update's linear system: exactly when dense, by a few warm-started CG steps when not."""
+    rhs = workspace.rhs
+    for penalty, z, y in zip(problem.penalties, state.z, state.y, strict=True):
+        rhs = add(rhs, penalty.map.adjoint(state.rho * (z - penalty.offset) - y))
+    if plan.dense:
+        return {VECTOR: jsl.cho_solve((state.factor, True), rhs[VECTOR])}
+    rhos = (state.rho,) * len(problem.penalties)
+    return conjugate_gradients(lambda v: normal(problem, rhos, v), rhs, state.x, steps=plan.cg_steps)[0]
+
+
+def z_update(penalty: Penalty, plan: Plan, v: Array, rho: Array, field: Array) -> tuple[Array, Array]:
+    """The prox of one penalty; TV continues from its dual field."""
+    if isinstance(penalty.function, TotalVariation):
+        return penalty.function.prox_from(v, 1 / rho, field, plan.prox_steps)
+    return penalty.function.prox(v, 1 / rho), field
+
+
+def step(problem: Problem, plan: Plan, workspace: Workspace, state: State) -> State:
+    """One iteration: state in, state out."""
+    rho = state.rho
+    x = x_update(problem, plan, workspace, state)
+    zs, ys, fields = [], [], []
+    for penalty, z, y, field in zip(problem.penalties, state.z, state.y, state.fields, strict=True):
+        value = penalty.map(x) + penalty.offset
+        v = plan.relaxation * value + (1 - plan.relaxation) * z + y / rho
+        z, field = z_update(penalty, plan, v, rho, field)  # noqa: PLW2901
+        zs.append(z)
+        ys.append(rho * (v - z))
+        fields.append(field)
+    return replace(state, x=x, z=tuple(zs), y=tuple(ys), fields=tuple(fields), iteration=state.iteration + 1)
+
+
+def residuals(problem: Problem, before: State, after: State) -> tuple[Array, Array]:
+    """Relative primal and dual residuals of the step from `before` to `after`.
+
+    ||A x + b - z|| / max(||A x + b||, ||z||)   and   ||sum A^T rho (z - z_before)|| / ||sum A^T y||
+
+    (Boyd et al. 2011, section 3.3, normalised as Wohlberg 2017): they do not change with the scale of the data.
+    """
+    dtype = dtype_of(after.x)
+    tiny = jnp.finfo(dtype).tiny
+    gap, value_size, split_size = jnp.zeros((), dtype), jnp.zeros((), dtype), jnp.zeros((), dtype)
+    change = {name: jnp.zeros_like(value) for name, value in after.x.items()}
+    force = change
+    for penalty, old, new, y in zip(problem.penalties, before.z, after.z, after.y, strict=True):
+        value = penalty.map(after.x) + penalty.offset
+        gap = gap + jnp.sum((value - new) ** 2)
+        value_size = value_size + jnp.sum(value**2)
+        split_size = split_size + jnp.sum(new**2)
+        change = add(change, penalty.map.adjoint(after.rho * (new - old)))
+        force = add(force, penalty.map.adjoint(y))
+    primal = jnp.sqrt(gap / jnp.maximum(jnp.maximum(value_size, split_size), tiny))
+    return primal, norm(change) / jnp.maximum(norm(force), tiny)
+
+
+def adapt_rho(
+    plan: Plan, workspace: Workspace, state: State, start: Array, residual: tuple[Array, Array]
+) -> State:
+    """Balance the relative residuals when they are more than a factor apart (He, Yang & Wang 2000; Wohlberg 2017)."""
+    factor = jnp.sqrt(residual[0] / jnp.maximum(residual[1], jnp.finfo(state.rho.dtype).tiny))
+    limit = plan.rho_tolerance
+    off = jnp.isfinite(factor) & ((factor > limit) | (factor < 1 / limit))
+    factor = jnp.where(off, jnp.clip(factor, 0.1, 10.0), 1)
+    rho = jnp.clip(state.rho * factor, start / RHO_RANGE, start * RHO_RANGE)
+    state = replace(state, rho=rho)
+    return replace(state, factor=factorise(workspace, plan, rho)) if plan.dense else state

@@ -6,7 +6,7 @@ from admm_jax.canonicalize import quadratic
 from admm_jax.canonicalize.affine import Affine
 from admm_jax.canonicalize.terms import Coefficient, Terms
 from admm_jax.errors import NonconvexError
-from admm_jax.expressions.facts import alike, is_affine, sign
+from admm_jax.expressions.facts import AFFINE_OPS, alike, is_affine, sign
 from admm_jax.expressions.node import Apply, Constant, Expr, divide, multiply
 from admm_jax.operators.base import MatMul
 
@@ -21,7 +21,7 @@ def pull_square(o: Terms, e: Expr, c: Coefficient) -> None:
         o.pull(Apply(a.op, squared, e.shape), c)
     elif a.op == "norm" and a.attrs["ord"] in (None, "fro"):
         o.add_quadratic(e, o.affine(a.args[0]), o.weight(e, c.scalar()))
-    elif is_affine(a):
+    elif a.op in AFFINE_OPS or is_affine(a):  # what is not affine inside is named by `affine`
         o.add_quadratic(e, o.affine(a), o.weight(e, c))
     else:
         raise NonconvexError(f"there is no rule for the square of `{a}`, which is not affine, in `{e}`")

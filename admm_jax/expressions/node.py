@@ -79,10 +79,10 @@ class Expr:
         return add(as_expr(other, "the left of +"), self)
 
     def __sub__(self, other: Any) -> Expr:
-        return add(self, negative(as_expr(other, "the right of -")), symbol="-")
+        return subtract(self, as_expr(other, "the right of -"))
 
     def __rsub__(self, other: Any) -> Expr:
-        return add(as_expr(other, "the left of -"), negative(self), symbol="-")
+        return subtract(as_expr(other, "the left of -"), self)
 
     def __mul__(self, other: Any) -> Expr:
         return multiply(self, as_expr(other, "the right of *"))
@@ -267,9 +267,9 @@ def broadcast_shape(symbol: str, *args: Expr) -> Shape:
         raise ShapeError(f"shapes {shapes} do not broadcast in `{joined}`") from error
 
 
-def add(a: Expr, b: Expr, symbol: str = "+") -> Expr:
+def add(a: Expr, b: Expr) -> Expr:
     """a + b, kept flat so that long sums stay shallow; the number zero is dropped."""
-    shape = broadcast_shape(symbol, a, b)
+    shape = broadcast_shape("+", a, b)
     if _is_zero(a) and b.shape == shape:
         return b
     if _is_zero(b) and a.shape == shape:
@@ -280,6 +280,12 @@ def add(a: Expr, b: Expr, symbol: str = "+") -> Expr:
 
 def _is_zero(e: Expr) -> bool:
     return isinstance(e, Constant) and isinstance(e.value, np.ndarray) and e.value.ndim == 0 and e.value == 0
+
+
+def subtract(a: Expr, b: Expr) -> Expr:
+    """a - b."""
+    broadcast_shape("-", a, b)  # for the message
+    return add(a, negative(b))
 
 
 def negative(a: Expr) -> Expr:

@@ -1,0 +1,121 @@
+"""The atoms on numbers: against SciPy, and against values that the reference library returns."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.signal
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import admm_jax as admm
+
+V = np.array([1.0, -2.0, 4.0, 0.3])
+X = np.array([[1.0, 2.0, 4.0], [0.0, 5.0, 3.0]])
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.tuples(st.integers(1, 7), st.integers(1, 7)),
+    st.tuples(st.integers(1, 8), st.integers(1, 8)),
+    st.sampled_from(["full", "same", "valid"]),
+    st.booleans(),
+)
+def test_convolution_is_scipys(image_shape, kernel_shape, mode, flip):
+    rng = np.random.default_rng(0)
+    image, kernel = rng.normal(size=image_shape), rng.normal(size=kernel_shape)
+    atom = admm.conv2d if flip else admm.corr2d
+    if mode == "valid" and any(p > n for p, n in zip(kernel_shape, image_shape, strict=True)):
+        with pytest.raises(admm.ShapeError, match="larger than the image"):
+            atom(image, kernel, mode)
+        return
+    expected = (scipy.signal.convolve2d if flip else scipy.signal.correlate2d)(image, kernel, mode)
+    out = atom(image, kernel, mode)
+    assert out.dtype == np.float64
+    np.testing.assert_allclose(out, expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("mode", ["full", "same", "valid"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_convolution_of_jax_arrays_stays_in_jax(mode, dtype):
+    with jax.enable_x64(dtype == "float64"):
+        rng = np.random.default_rng(0)
+        image, kernel = rng.normal(size=(6, 5)), rng.normal(size=(2, 3))
+        out = admm.conv2d(jnp.asarray(image, dtype), kernel, mode)
+        assert isinstance(out, jax.Array)
+        assert out.dtype == dtype
+        tolerance = 1e-5 if dtype == "float32" else 1e-12
+        np.testing.assert_allclose(out, scipy.signal.convolve2d(image, kernel, mode), atol=tolerance)
+
+
+REFERENCE = [
+    (lambda: admm.huber(V), [0.5, 1.5, 3.5, 0.045]),
+    (lambda: admm.huber(V, 2), [0.5, 2.0, 6.0, 0.045]),
+    (lambda: admm.huber(V, [1, 2, 3, 4]), [0.5, 2.0, 7.5, 0.045]),
+    (lambda: admm.norm(V), np.sqrt(21.09)),
+    (lambda: admm.norm(V, 2), np.sqrt(21.09)),
+    (lambda: admm.norm(V, 1), 7.3),
+    (lambda: admm.norm(V, admm.inf), 4.0),
+    (lambda: admm.norm(X, 1), 7.0),
+    (lambda: admm.norm(X, 2), 7.10212218),
+    (lambda: admm.norm(X, np.inf), 8.0),
+    (lambda: admm.norm(X, "fro"), np.sqrt(55.0)),
+    (lambda: admm.norm(X), np.sqrt(55.0)),
+    (lambda: admm.tv2d(X), 15.0),
+    (lambda: admm.tv2d(X, 1), 15.0),
+    (lambda: admm.tv2d(np.ones((1, 5))), 0.0),
+    (lambda: admm.tv1d(V), 12.7),
+    (lambda: admm.tv1d(V, 2), 25.4),
+    (lambda: admm.tv1d(V, np.array([1.0, 2.0, 3.0])), 26.1),
+    (lambda: admm.tv1d(V, 1, 2), 7.66093989),
+    (lambda: admm.inrange(V, 0, 1), [0.0, np.inf, np.inf, 0.0]),
+    (lambda: admm.inrange(V, V, V), np.zeros(4)),
+    (lambda: admm.inrange(X, 0, np.array([1, 2, 3])), [[0.0, 0.0, np.inf], [0.0, np.inf, 0.0]]),
+    (lambda: admm.maximum(V, 0), [1.0, 0.0, 4.0, 0.3]),
+    (lambda: admm.maximum(0, V), [1.0, 0.0, 4.0, 0.3]),
+    (lambda: admm.minimum(V, 0), [0.0, -2.0, 0.0, 0.0]),
+    (lambda: admm.sum(X), 15.0),
+    (lambda: admm.sum(3), 3.0),
+    (lambda: admm.abs(V), np.abs(V)),
+    (lambda: admm.square([1, 2]), [1.0, 4.0]),
+    (lambda: admm.conv2d(X, X), [[4.0, 12.0, 16.0], [10.0, 26.0, 52.0]]),
+    (lambda: admm.corr2d(X, [[1, 2], [3, 4]], "same"), [[25.0, 37.0, 13.0], [10.0, 11.0, 3.0]]),
+]
+
+
+@pytest.mark.parametrize("case", range(len(REFERENCE)))
+def test_values_are_the_reference_librarys(case):
+    compute, expected = REFERENCE[case]
+    np.testing.assert_allclose(compute(), expected, rtol=1e-8)
+
+
+def test_isotropic_variation_counts_the_last_row_and_column():
+    # the lengths of (d1, d2) at the six pixels
+    lengths = [np.hypot(1, -1), np.hypot(2, 3), 1.0, 5.0, 2.0, 0.0]
+    np.testing.assert_allclose(admm.tv2d(X, 2), np.sum(lengths))
+
+
+def test_weights_of_total_variation():
+    pixel = np.arange(6.0).reshape(2, 3)
+    edge = np.stack([pixel, 10 * pixel])
+    down, right = np.zeros((2, 3)), np.zeros((2, 3))
+    down[:-1], right[:, :-1] = np.abs(np.diff(X, axis=0)), np.abs(np.diff(X, axis=1))
+    np.testing.assert_allclose(admm.tv2d(X, weight=pixel), np.sum(pixel * (down + right)))
+    np.testing.assert_allclose(admm.tv2d(X, weight=edge), np.sum(edge[0] * down + edge[1] * right))
+    np.testing.assert_allclose(admm.tv2d(X, 2, weight=pixel), np.sum(pixel * np.hypot(down, right)))
+    np.testing.assert_allclose(admm.tv1d(V, weight=[1, 2, 3, 99]), 26.1)
+
+
+def test_sums_along_axes():
+    np.testing.assert_allclose(admm.sum(X, axis=0), X.sum(0))
+    np.testing.assert_allclose(admm.sum(X, axis=(0, -1)), X.sum())
+    assert admm.sum(admm.Var("x", 2, 3, 4), axis=(0, 2)).shape == (3,)
+
+
+def test_constants_are_copied():
+    data = np.ones(3)
+    expression = admm.Var("x", 3) - data
+    data[:] = 7
+    np.testing.assert_array_equal(expression.args[1].args[0].value, np.ones(3))

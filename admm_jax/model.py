@@ -110,8 +110,10 @@ class Model(ModelBuilder):
         """
         settled = self._options
         host = {key: _on_host(value) for key, value in params.items()} if isinstance(params, Mapping) else params
-        problem, plan, dtype = prepare(jax.tree.map(_on_host, self.problem(host)), settled["relaxation"], np.float64)
-        x, _ = self._beginning(None, problem, dtype)
+        given = jax.tree.map(_on_host, self.problem(host))
+        with jax.enable_x64(True):  # of this thread, until the end of the block
+            problem, plan, dtype = prepare(given, settled["relaxation"], np.float64)
+            x, _ = self._beginning(None, problem, dtype)
         outcome = drive(
             problem,
             plan,

@@ -29,9 +29,6 @@ from admm_jax.solver.vectors import add, dtype_of
 
 RADIUS = 3.0  # minimisers are taken to lie within this many times max|x| of x, entry by entry
 
-Duals = tuple[tuple[Array, ...], tuple[Array, ...]]  # (e_i), (p_j)
-
-
 @pytree_dataclass
 class Certificate:
     """`gap`: bound on |f(x) - f*|; `relative_gap`: the same over max(|f|, floor); `violation`: of the constraints,
@@ -83,27 +80,8 @@ def violation(problem: Problem, x: Point) -> Array:
     return worst
 
 
-def absorb(
-    problem: Problem,
-    e: tuple[Array, ...],
-    p: tuple[Array, ...],
-    omegas: tuple[Array, ...],
-    zero: Point,
-    *,
-    steps: Array,
-    tol: Array,
-) -> Duals:
-    """Change (e, p) so that the stationarity residual vanishes, p moving in proportion to omega."""
-    residual = stationarity(problem, e, p, zero)
-    rhs = {name: -value for name, value in residual.items()}
-    phi, _ = conjugate_gradients(lambda v: normal(problem, omegas, v), rhs, zero, steps=steps, tol=tol)
-    e = tuple(part + quadratic.map(phi) for quadratic, part in zip(problem.quadratics, e, strict=True))
-    moved = zip(problem.penalties, p, omegas, strict=True)
-    return e, tuple(part + omega * penalty.map(phi) for penalty, part, omega in moved)
-
-
-def evaluate(problem: Problem, x: Point, e: tuple[Array, ...], p: tuple[Array, ...], zero: Point) -> Array:
-    """The bound on |f(x) - f*| that (e, p) proves, p in dom g*; leftover stationarity is charged at RADIUS."""
+def evaluate(problem: Problem, x: Point, e: tuple[Array, ...], p: tuple[Array, ...], leftover: Point) -> Array:
+    """The bound on |f(x) - f*| that (e, p) proves, p in dom g*; the leftover stationarity is charged at RADIUS."""
     dtype = dtype_of(x)
     total = jnp.zeros((), dtype)
     for quadratic, part in zip(problem.quadratics, e, strict=True):
@@ -114,7 +92,6 @@ def evaluate(problem: Problem, x: Point, e: tuple[Array, ...], p: tuple[Array, .
         total = total + jnp.maximum(penalty.function.fenchel_gap(value - outside, part), 0)
         # an infeasible x may lie below f*: by at most <p*, outside>, and p is the estimate of p*
         total = total + 2 * jnp.sum(jnp.abs(part * outside))
-    leftover = stationarity(problem, e, p, zero)
     for name, value in x.items():
         total = total + RADIUS * jnp.max(jnp.abs(value)) * jnp.sum(jnp.abs(leftover[name]))
     return total
@@ -138,21 +115,28 @@ def certify(
     tight = float(jnp.finfo(dtype).eps) * 64
 
     def body(i: Array, carry: tuple) -> tuple:
-        e, p, omegas = carry
-        final = i == rounds  # the last absorbs to rounding and projects nothing
-        steps, tol = jnp.where(final, last, inner), jnp.where(final, tight, 0.01)
-        e, moved = absorb(problem, e, p, omegas, zero, steps=steps, tol=tol)
-        projected = tuple(f.project_dual(part) for f, part in zip(functions, moved, strict=True))
-        omegas = tuple(jnp.where(part == free, unit, 0) for part, free in zip(projected, moved, strict=True))
-        return e, tuple(jnp.where(final, a, b) for a, b in zip(moved, projected, strict=True)), omegas
+        e, p, omegas, _ = carry
+        residual = stationarity(problem, e, p, zero)
+        # the last round absorbs to rounding and scales instead of projecting; one more only looks at what is left
+        final, over = i == rounds, i > rounds
+        steps = jnp.where(over, 0, jnp.where(final, last, inner))
+        rhs = {name: -value for name, value in residual.items()}
+        phi, _ = conjugate_gradients(
+            lambda v: normal(problem, omegas, v), rhs, zero, steps=steps, tol=jnp.where(final, tight, 0.01)
+        )
+        e = tuple(part + quadratic.map(phi) for quadratic, part in zip(problem.quadratics, e, strict=True))
+        moved = zip(problem.penalties, p, omegas, strict=True)
+        free = tuple(part + omega * penalty.map(phi) for penalty, part, omega in moved)
+        scale = jnp.ones((), dtype)
+        for f, part in zip(functions, free, strict=True):
+            scale = jnp.where(final, jnp.minimum(scale, f.dual_scale(part)), scale)
+        e = tuple(scale * part for part in e)
+        p = tuple(f.project_dual(scale * part) for f, part in zip(functions, free, strict=True))
+        omegas = tuple(jnp.where(part == loose, unit, 0) for part, loose in zip(p, free, strict=True))
+        return e, p, omegas, residual
 
-    e, p, _ = lax.fori_loop(0, rounds + 1, body, (e, p, omegas))
-    scale = jnp.ones((), dtype)
-    for f, part in zip(functions, p, strict=True):
-        scale = jnp.minimum(scale, f.dual_scale(part))
-    e = tuple(scale * part for part in e)
-    p = tuple(f.project_dual(scale * part) for f, part in zip(functions, p, strict=True))
-    gap = evaluate(problem, x, e, p, zero)
+    e, p, _, leftover = lax.fori_loop(0, rounds + 2, body, (e, p, omegas, zero))
+    gap = evaluate(problem, x, e, p, leftover)
     return replace(known, gap=gap, relative_gap=gap / size_of_objective(problem, known.objective), duals=p)
 
 
@@ -176,7 +160,7 @@ def certificate_of(
 ) -> Certificate:
     """Put the numbers together for a point x and duals that are as feasible as they will be."""
     value = objective(problem, x)
-    gap = evaluate(problem, x, e, p, zero)
+    gap = evaluate(problem, x, e, p, stationarity(problem, e, p, zero))
     return Certificate(value, gap, gap / size_of_objective(problem, value), violation(problem, x), p)
 
 

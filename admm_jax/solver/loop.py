@@ -59,8 +59,9 @@ class Run:
     next_check: Array
     checks: Array
     polish_at: Array
+    raw_objective: Array  # of the last checked iterate that was not polished
     status: Array
-    history: History
+    history: Array  # (HISTORY, fields of History)
 
 
 def duals_of(problem: Problem, state: State) -> tuple[Array, ...]:
@@ -115,7 +116,6 @@ def begin(
     rho = jnp.where(settings.rho > 0, settings.rho, automatic if state is None else state.rho).astype(dtype)
     fresh = initial_state(problem, plan, workspace, rho, x)
     current = fresh if state is None else replace(state, factor=fresh.factor, rho=rho, iteration=fresh.iteration)
-    nothing = jnp.full((HISTORY,), jnp.nan, dtype)
     infinity = jnp.full((), jnp.inf, dtype)
     lifted_duals = tuple(jnp.zeros_like(p) for p in duals_of(problem, current))
     return Run(
@@ -129,8 +129,9 @@ def begin(
         next_check=jnp.asarray(plan.first_check, jnp.int32),
         checks=jnp.zeros((), jnp.int32),
         polish_at=jnp.asarray(plan.first_polish, jnp.int32),
+        raw_objective=infinity,
         status=jnp.where(invalid(problem), Status.SOLVE_NAN_FOUND.value, Status.SOLVE_UNKNOWN.value).astype(jnp.int32),
-        history=History(nothing, nothing, nothing, nothing, nothing, nothing),
+        history=jnp.full((HISTORY, len(History._fields)), jnp.nan, dtype),
     )
 
 
@@ -145,9 +146,14 @@ def _examine(problem: Problem, plan: Plan, run: Run, settings: Settings) -> tupl
         e = tuple(q.map(point) - q.data for q in lifted.quadratics)
         return run, point, certificate_of(lifted, point, e, duals, zero)
     point = candidate(problem, state.x, state.z)
+    due = jnp.zeros((), bool)
+    if plan.regions:
+        due = settings.polish & (state.iteration >= run.polish_at)
+        raw = point, duals
+        point, duals = lax.cond(due, lambda: regions.polish(problem, run.workspace.rhs, *raw), lambda: raw)
     quick = promise(lifted, point, duals)
     if plan.regions:
-        run, point, quick = _polish_regions(problem, lifted, plan, run, point, quick, settings)
+        run = _after_polish(problem, plan, run, point, quick, due)
 
     def full() -> Certificate:
         return certify(
@@ -159,30 +165,21 @@ def _examine(problem: Problem, plan: Plan, run: Run, settings: Settings) -> tupl
     return run, point, lax.cond(hopeless, lambda: replace(quick, relative_gap=jnp.full_like(quick.gap, jnp.inf)), full)
 
 
-def _polish_regions(
-    problem: Problem,
-    lifted: Problem,
-    plan: Plan,
-    run: Run,
-    point: Point,
-    quick: Certificate,
-    settings: Settings,
-) -> tuple[Run, Point, Certificate]:
-    """Polish when it is due. An improved point also becomes the iterate: from there a few steps find what was missed."""
+def _after_polish(problem: Problem, plan: Plan, run: Run, point: Point, quick: Certificate, due: Array) -> Run:
+    """A polished point that improved becomes the iterate: from there a few steps find what was missed.
+
+    It is compared with the last iterate that was not polished. One that made things worse came too early: wait half
+    as long again.
+    """
     state = run.state
-
-    def polished() -> tuple[Run, Point, Certificate]:
-        new, duals = regions.polish(problem, run.workspace.rhs, point, quick.duals)
-        proof = promise(lifted, new, duals)
-        improved = proof.objective < quick.objective
-        # a polish that made things worse came too early: wait half as long again
-        wait = jnp.where(improved, plan.polish_every, state.iteration // 2)
-        moved = select(improved, restart_at(problem, state, new, duals), state)
-        following = replace(run, state=moved, polish_at=state.iteration + wait)
-        return following, select(improved, new, point), select(improved, proof, quick)
-
-    due = settings.polish & (state.iteration >= run.polish_at)
-    return lax.cond(due, polished, lambda: (run, point, quick))
+    improved = due & (quick.objective < run.raw_objective)
+    wait = jnp.where(improved, plan.polish_every, state.iteration // 2)
+    return replace(
+        run,
+        state=select(improved, restart_at(problem, state, point, quick.duals), state),
+        polish_at=jnp.where(due, state.iteration + wait, run.polish_at),
+        raw_objective=jnp.where(due, run.raw_objective, quick.objective),
+    )
 
 
 def restart_at(problem: Problem, state: State, x: Point, duals: tuple[Array, ...]) -> State:
@@ -234,10 +231,8 @@ def check(problem: Problem, plan: Plan, run: Run, before: State, settings: Setti
     adapted = adapt_rho(plan, run.workspace, run.state, run.start_rho, residual)
     iterate = select(settings.adapt, adapted, run.state)
     slot = jnp.minimum(run.checks, HISTORY - 1)
-    seen = History(
-        state.iteration.astype(dtype), certificate.objective, certificate.relative_gap, *residual, before.rho
-    )
-    history = History(*(array.at[slot].set(value) for array, value in zip(run.history, seen, strict=True)))
+    seen = (state.iteration.astype(dtype), certificate.objective, certificate.relative_gap, *residual, before.rho)
+    history = run.history.at[slot].set(jnp.stack(seen))
     return replace(
         run,
         state=iterate,

@@ -14,7 +14,7 @@ from jax import Array
 from admm_jax.operators.convolution import Conv2D, plan_convolution, specialise
 from admm_jax.problem import Chain, LinearMap, Penalty, Point, Problem, Quadratic
 from admm_jax.pytree import replace
-from admm_jax.solution import Solution
+from admm_jax.solution import History, Solution
 from admm_jax.solver.loop import Run, Settings, advance, begin
 from admm_jax.solver.plan import Plan, make_plan
 from admm_jax.solver.rewrite import VECTOR, densify, flatten, lift, unflatten
@@ -124,6 +124,6 @@ def finish(problem: Problem, run: Run, *, plan: Plan) -> Solution:
         iterations=run.state.iteration,
         rho=run.state.rho,
         state=run.state,
-        history=run.history,
+        history=History(*run.history.T),
         multipliers=certificate.duals,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import gc
 import weakref
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -160,8 +161,8 @@ class ModelBuilder:
             params: A value for each parameter, by name or by `Param`; NumPy, JAX (traced too), lists or numbers.
 
         Returns:
-            The problem, always to be minimised: that of minus the objective where this model maximises. Its leaves are
-            NumPy float64 if every number is NumPy's, and JAX arrays otherwise.
+            The problem, always to be minimised: that of minus the objective where this model maximises. Its dtype is
+            that of the JAX arrays, or float64 if there are none; its leaves are NumPy's unless something is traced.
 
         Raises:
             ModelError: no objective, or no variable.
@@ -175,7 +176,7 @@ class ModelBuilder:
         if self._problem is not None:
             return self._problem
         problem = self._canonicalize(objective, self._constraints, self._sense, values)
-        if not self._parameters and not any(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(problem)):
+        if not self._parameters and not any(is_traced(leaf) for leaf in jax.tree.leaves(problem)):
             self._problem = problem
         return problem
 
@@ -218,6 +219,10 @@ class ModelBuilder:
             raise ParameterError(f"{what} must be {'nonneg' if param.sign > 0 else 'nonpos'}ative, as it was declared")
         return array
 
+    def _is_foreign(self, variable: Var) -> bool:
+        owner = variable._model() if variable._model is not None else None
+        return owner is not None and owner is not self
+
     def _unknown(self, name: Any) -> ParameterError:
         own = [p.name for p in self._parameters]
         near = difflib.get_close_matches(name, own, 1) if isinstance(name, str) else []
@@ -246,9 +251,10 @@ class ModelBuilder:
         roots += [side for c in constraints for side in (c.lhs, c.rhs)]
         variables = _distinct([v for root in roots for v in root.variables], "variables")
         parameters = _distinct([p for root in roots for p in root.parameters], "Params")
+        if any(self._is_foreign(v) for v in variables):
+            gc.collect()  # a model that nobody can reach any more owns nothing
         for v in variables:
-            owner = v._model() if v._model is not None else None
-            if owner is not None and owner is not self:
+            if self._is_foreign(v):
                 raise ModelError(f"variable {v} belongs to another model: make a new Var for each model")
         clash = {v.name for v in variables} & {p.name for p in parameters}
         if clash:

@@ -369,6 +369,14 @@ def test_a_variable_is_free_again_when_its_model_lets_go():
     admm.Model().setObjective(admm.norm(o.x))
 
 
+def test_an_unreachable_model_owns_nothing():
+    o = Leaves()
+    o.model.loop = o.model
+    o.minimise(admm.norm(o.x))
+    del o.model
+    admm.Model().setObjective(admm.norm(o.x))
+
+
 def test_signs_of_traced_parameters_are_left_to_the_solver():
     o = Leaves()
     o.model.setObjective(o.lam * admm.norm(o.x))

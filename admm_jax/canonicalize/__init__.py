@@ -37,7 +37,8 @@ def canonicalize(
         kept: Facts kept between calls on the same expressions, such as factors of constant matrices.
 
     Returns:
-        The problem, with NumPy float64 leaves if every number is NumPy's, JAX leaves otherwise.
+        The problem, in the dtype of the JAX arrays or in float64 if there are none; its leaves are NumPy's unless they
+        depend on traced numbers.
 
     Raises:
         NonconvexError: the model is not convex, or no rule shows that it is.
@@ -59,7 +60,8 @@ def canonicalize(
     for constraint in constraints:
         add_constraint(terms, constraint)
     variables = tuple((name, variable.shape) for variable, name in names.items())
-    return Problem(tuple(terms.quadratics), terms.all_penalties(), terms.linear, terms.constant, variables)
+    problem = Problem(tuple(terms.quadratics), terms.all_penalties(), terms.linear, terms.constant, variables)
+    return values.finish(problem)
 
 
 __all__ = ["canonicalize"]

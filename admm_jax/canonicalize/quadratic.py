@@ -111,7 +111,7 @@ def square_root(matrix: Any, turned: bool, e: Expr, params: tuple[Expr, ...], va
         return _traceable_root(symmetric) if values.xp is jnp else symmetric
     host = np.asarray(symmetric, np.float64)
     eigenvalues, vectors = np.linalg.eigh(host)
-    rounding = max(RELATIVE, 4 * float(np.finfo(values.dtype).eps)) * len(host) * np.abs(eigenvalues).max(initial=0.0)
+    rounding = max(RELATIVE, 4 * float(np.finfo(values.result).eps)) * len(host) * np.abs(eigenvalues).max(initial=0.0)
     if eigenvalues[0] < -rounding:
         kind, name = ("negative", "concave") if turned else ("positive", "convex")
         worst = -eigenvalues[0] if turned else eigenvalues[0]

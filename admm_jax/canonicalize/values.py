@@ -19,8 +19,15 @@ from admm_jax.expressions.node import Constant, Expr
 class Values:
     """Values of the constant subexpressions, each computed once.
 
-    If every array is NumPy's, so is all arithmetic, in float64; if any is JAX's, it is `jax.numpy`'s, in the common
-    dtype of the JAX arrays. With `params=None` parameters get placeholder values, for a check of the structure alone.
+    Where every number is known, all arithmetic is NumPy's, in float64: it needs no compilation. Where some are traced,
+    it is `jax.numpy`'s, in the common dtype of the JAX arrays; what does not depend on them stays NumPy's, for a
+    kernel that is known can be factorised. With `params=None` parameters get placeholder values, for a check of the
+    structure alone.
+
+    Attributes:
+        xp: numpy or jax.numpy.
+        dtype: In which the arithmetic is done.
+        result: The dtype of the problem: that of the JAX arrays, or float64 if there are none.
     """
 
     def __init__(self, roots: list[Expr], params: Mapping[Param, Any] | None, kept: dict | None = None) -> None:
@@ -29,8 +36,9 @@ class Values:
         given = {p: np.full(p.shape, -1.0 if p.sign < 0 else 1.0) for p in used} if params is None else params
         arrays = [given[p] for p in used] + [c.value for c in _constants(roots)]
         dtypes = [a.dtype for a in arrays if isinstance(a, jax.Array) and jnp.issubdtype(a.dtype, jnp.floating)]
-        self.xp: Any = jnp if any(isinstance(a, jax.Array) for a in arrays) else np
-        self.dtype = jnp.result_type(*(dtypes or [float])) if self.xp is jnp else np.dtype(np.float64)
+        self.xp: Any = jnp if any(is_traced(a) for a in arrays) else np
+        self.result = jnp.result_type(*dtypes) if dtypes else np.dtype(np.float64)
+        self.dtype = self.result if self.xp is jnp else np.dtype(np.float64)
         # with the node itself, whose id then stays its own
         self.memo: dict[int, tuple[Expr, Any]] = {id(p): (p, self.array(value)) for p, value in given.items()}
         # facts that hold for as long as the expressions do, such as the factor of a constant matrix
@@ -38,7 +46,13 @@ class Values:
 
     def array(self, value: Any) -> Any:
         """`value` as an array of this canonicalisation's kind and dtype."""
-        return self.xp.asarray(value, self.dtype)
+        return value.astype(self.dtype) if is_traced(value) else np.asarray(value, self.dtype)
+
+    def finish(self, tree: Any) -> Any:
+        """The tree with its floating leaves in the dtype of the problem."""
+        if self.result == self.dtype == np.float64:
+            return tree
+        return jax.tree.map(lambda leaf: leaf.astype(self.result) if leaf.dtype.kind == "f" else leaf, tree)
 
     def __call__(self, e: Expr) -> Any:
         """The value of a constant expression; a `Sparse` matrix stays one."""

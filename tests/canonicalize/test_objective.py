@@ -208,7 +208,7 @@ def jax_problem(dtype):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_jax_parameters_give_a_jax_problem_of_their_dtype(dtype):
+def test_jax_parameters_give_a_problem_of_their_dtype(dtype):
     with jax.enable_x64(dtype == "float64"), jax.numpy_dtype_promotion("strict"):
         model, params = jax_problem(dtype)
         eager, traced = model.problem(params), jax.jit(model.problem)(params)
@@ -219,6 +219,20 @@ def test_jax_parameters_give_a_jax_problem_of_their_dtype(dtype):
         for leaf, expected in zip(jax.tree.leaves(problem), jax.tree.leaves(reference), strict=True):
             assert leaf.dtype == dtype
             np.testing.assert_allclose(leaf, expected, rtol=tolerance, atol=tolerance)
+
+
+def test_constants_stay_known_under_jit():
+    model, K = admm.Model(), RNG.normal(size=(3, 3)).astype("float32")
+    U, lam = admm.Var("U", 4, 5), admm.Param("lam")
+    model.setObjective(lam * admm.tv2d(U) + admm.sum(admm.conv2d(U, K) ** 2))
+
+    @jax.jit
+    def trace(lam):
+        kernel = model.problem({"lam": lam}).quadratics[0].map.chains[0].ops[0].kernel
+        assert isinstance(kernel, np.ndarray)
+        return lam
+
+    trace(jnp.float32(1.0))
 
 
 def test_problem_is_traceable_by_vmap_and_grad():

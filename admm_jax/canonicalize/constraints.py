@@ -6,6 +6,7 @@ other has to be one convex term, whose sublevel set a rule describes.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -104,6 +105,11 @@ class _Level:
                     raise values.refuse(message, factor.parameters)
             bound = bound / number if e.op == "multiply" else bound * number
             self.limit(free, _OPPOSITE[sense] if turned else sense, bound)
+        elif e.op == "add" and sum(not term.is_constant for term in e.args) == 1:
+            free = next(term for term in e.args if not term.is_constant)
+            rest = [term for term in e.args if term is not free]
+            self.params += tuple(p for term in rest for p in term.parameters)
+            self.limit(free, sense, functools.reduce(lambda out, term: out - values.dense(term), rest, bound))
         elif e.op in ("index", "reshape", "transpose") and e.args[0].op in _ELEMENTWISE:
             inner = e.args[0]
             self.limit(Apply(inner.op, (Apply(e.op, inner.args, e.shape, **e.attrs),), e.shape), sense, bound)
@@ -115,6 +121,8 @@ class _Level:
             if sense == "<=":
                 raise self.refuse(f"bounds the concave `{e}` from above, which is not convex: write >=")
             self.extremum(e, sense, bound)
+        elif e.op == "matmul" and sense == ">=":
+            self.quadratic_form(e, -bound, turned=True)
         elif sense == ">=":
             raise self.refuse(f"bounds the convex `{e}` from below, which is not convex: write <=")
         elif e.op in LEVELS:
@@ -168,7 +176,7 @@ class _Level:
         shape = np.broadcast_shapes(self.constraint.lhs.shape, self.constraint.rhs.shape)
         return broadcast(self.o.affine(e), shape)
 
-    def quadratic_form(self, e: Expr, bound: Any) -> None:
+    def quadratic_form(self, e: Expr, bound: Any, *, turned: bool = False) -> None:
         found = quadratic.split(e) if e.size == 1 else None
         if found is None or not is_affine(found[0]):
             raise quadratic.no_product(e)
@@ -176,10 +184,11 @@ class _Level:
         scale, matrix = quadratic.matrix_of(factors, values)
         inside = tuple(p for kind, node in factors if kind != "minus" for p in node.parameters)
         flat = base if base.ndim == 1 else Apply("reshape", (base,), (base.size,))
-        argument, radius = self.o.affine(flat), self.radius(e, bound)
+        argument, scale = self.o.affine(flat), -scale if turned else scale
         if matrix is None:
             matrix = values.xp.eye(base.size, dtype=values.dtype)
-        root = quadratic.square_root(scale * matrix, False, e, inside, values)
+        root = quadratic.square_root(scale * matrix, turned, e, inside, values)
+        radius = self.radius(e, bound)
         offset = None if argument.offset is None else root @ argument.full_offset(values)
         image = Affine(argument.then(MatMul(root, argument.shape, "left")), offset, argument.shape)
         self.ball(functions.L2Ball, image, None if radius is None else values.xp.sqrt(radius))

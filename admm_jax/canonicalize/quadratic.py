@@ -9,12 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from admm_jax.canonicalize.values import Values
-from admm_jax.errors import NonconvexError
+from admm_jax.errors import ModelError, NonconvexError
 from admm_jax.expressions.facts import alike
 from admm_jax.expressions.node import Expr
 
 # eigenvalues of a symmetric n x n matrix below -n * RELATIVE * (the largest) are negative, above it they are rounding
 RELATIVE = 1e-12
+LARGEST = 8192  # rows of a matrix that is factorised densely
 
 
 def split(e: Expr) -> tuple[Expr, list[tuple[str, Expr]]] | None:
@@ -85,6 +86,11 @@ def matrix_of(factors: list[tuple[str, Expr]], values: Values) -> tuple[Any, Any
             number = values.dense(node).reshape(())
             scale = scale * number if kind == "scale" else scale / number
         else:
+            if max(node.shape) > LARGEST:
+                raise ModelError(
+                    f"the matrix `{node}` of a quadratic form is too large to be factorised: for Q = L.T @ L, write"
+                    " sum(square(L @ x))"
+                )
             factor = values.dense(node) if kind == "left" else values.dense(node).T
             matrix = factor if matrix is None else matrix @ factor
     return scale, matrix

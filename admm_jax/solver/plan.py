@@ -24,8 +24,9 @@ class Plan:
     """
 
     dense: bool
-    cg_steps: int = 3
-    prox_steps: int = 5
+    cg_steps: int = 25
+    cg_tol: float = 0.1  # reduction of the residual that ends a warm-started x-update early
+    prox_steps: int = 10
     relaxation: float = 1.6
     first_check: int = 25
     rounds: int = 6  # of absorbing and projecting in a certificate, each of `round_steps` CG steps
@@ -47,7 +48,7 @@ class Plan:
         """The x-update in words."""
         if self.dense:
             return "Cholesky factorisation, renewed when rho changes"
-        return f"{self.cg_steps} conjugate gradient steps, warm-started"
+        return f"up to {self.cg_steps} conjugate gradient steps, warm-started"
 
 
 def size_of(shape: tuple[int, ...]) -> int:

@@ -9,12 +9,11 @@ from jax import Array
 from admm_jax.problem import LinearMap, Point, Problem
 from admm_jax.prox.total_variation import TotalVariation
 from admm_jax.pytree import pytree_dataclass
-from admm_jax.solver.linear import normal
 from admm_jax.solver.plan import Plan
 from admm_jax.solver.rewrite import VECTOR
 from admm_jax.solver.vectors import add, add_scaled, dot
 
-TV_PENALTY = 30.0  # rho in units of (weight of TV) / (root mean square of the data); measured on photographs, 15-60 is flat
+TV_PENALTY = 20.0  # rho in units of (weight of TV) / (root mean square of the data); measured on photographs, 15-60 is flat
 RHO_RANGE = 1e8  # rho stays within this factor of its start
 
 
@@ -91,8 +90,9 @@ def initial_rho(problem: Problem, workspace: Workspace, dtype: jnp.dtype) -> Arr
     point of the quadratics; the dual size is the weight for TV and the data's gradient for the rest.
     """
     tiny = jnp.finfo(dtype).tiny
-    zero = tuple(jnp.zeros((), dtype) for _ in problem.penalties)
-    curvature = dot(workspace.rhs, normal(problem, zero, workspace.rhs))
+    curvature = jnp.zeros((), dtype)
+    for quadratic in problem.quadratics:
+        curvature = curvature + jnp.sum(quadratic.weight * quadratic.map(workspace.rhs) ** 2)
     squared = dot(workspace.rhs, workspace.rhs)
     x = add_scaled(problem.zeros(dtype), jnp.where(curvature > 0, squared / jnp.maximum(curvature, tiny), 0), workspace.rhs)
     count = sum(v.size for v in x.values())

@@ -32,7 +32,7 @@ def x_update(problem: Problem, plan: Plan, workspace: Workspace, state: State) -
     if plan.dense:
         return {VECTOR: jsl.cho_solve((state.factor, True), rhs[VECTOR])}
     rhos = (state.rho,) * len(problem.penalties)
-    return conjugate_gradients(lambda v: normal(problem, rhos, v), rhs, state.x, steps=plan.cg_steps)[0]
+    return conjugate_gradients(lambda v: normal(problem, rhos, v), rhs, state.x, steps=plan.cg_steps, tol=plan.cg_tol)[0]
 
 
 def z_update(penalty: Penalty, plan: Plan, v: Array, rho: Array, field: Array) -> tuple[Array, Array]:

@@ -209,7 +209,7 @@ class FFTConv2D:
 def prepare(op: Conv2D) -> FFTConv2D:
     """`op` with the kernel's spectrum computed; traceable and differentiable in the kernel."""
     shape = corr.fft_shape((op.in_shape[0], op.in_shape[1]), op.kernel_shape, op.padding)
-    spectrum = corr.kernel_spectrum(jnp.asarray(op.taps, _float_dtype(op.kernel)), op.padding, shape)
+    spectrum = corr.kernel_spectrum(_as_float(op.taps, _float_dtype(op.kernel)), op.padding, shape)
     return FFTConv2D(spectrum, op.in_shape, op.kernel_shape, op.mode, op.flip)
 
 
@@ -222,14 +222,14 @@ def specialise(op: Conv2D, implementation: str, dtype: DTypeLike | None = None) 
         dtype: of the computation, to which the kernel is brought; by default the kernel's own.
 
     Returns:
-        A `Conv2D`, `FFTConv2D` or `SeparableConv2D`.
+        A `Conv2D`, `FFTConv2D` or `SeparableConv2D`; its leaves are NumPy's where the kernel is, and JAX's where not.
 
     Raises:
         ValueError: "separable" with a kernel that is traced, or not of rank 1 or 2 to the rounding of `dtype`.
     """
     dtype = _float_dtype(op.kernel) if dtype is None else dtype
     if implementation != "separable":
-        op = replace(op, kernel=jnp.asarray(op.kernel, dtype), implementation=implementation)
+        op = replace(op, kernel=_as_float(op.kernel, dtype), implementation=implementation)
         return prepare(op) if implementation == "fft" else op
     if isinstance(op.kernel, Tracer):
         raise ValueError("Conv2D: implementation 'separable' needs the kernel's values, but the kernel is traced")
@@ -240,7 +240,11 @@ def specialise(op: Conv2D, implementation: str, dtype: DTypeLike | None = None) 
     columns, rows = factors
     if op.flip:
         columns, rows = columns[:, ::-1], rows[:, ::-1]
-    return SeparableConv2D(jnp.asarray(columns, dtype), jnp.asarray(rows, dtype), op.in_shape, op.mode, op.flip)
+    if isinstance(op.kernel, jax.Array):
+        columns, rows = jnp.asarray(columns, dtype), jnp.asarray(rows, dtype)
+    else:
+        columns, rows = columns.astype(dtype), rows.astype(dtype)
+    return SeparableConv2D(columns, rows, op.in_shape, op.mode, op.flip)
 
 
 def plan_convolution(
@@ -266,6 +270,11 @@ def plan_convolution(
 
 def _float_dtype(kernel: Array) -> DTypeLike:
     return kernel.dtype if jnp.issubdtype(kernel.dtype, jnp.floating) else jnp.result_type(float)
+
+
+def _as_float(kernel: Array, dtype: DTypeLike) -> Array:
+    """The kernel in `dtype`: by JAX if JAX owns it, else by NumPy, where float64 needs no mode and nothing compiles."""
+    return kernel.astype(dtype) if isinstance(kernel, jax.Array) else np.asarray(kernel, dtype)
 
 
 def _describe(flip: bool, kernel_shape: tuple[int, int], mode: str, how: str) -> str:

@@ -196,12 +196,13 @@ def kernel_spectrum(taps: Array, padding: Padding, shape: tuple[int, int]) -> Ar
         shape: the periods, from `fft_shape`.
 
     Returns:
-        Complex array of shape (shape[0], shape[1] // 2 + 1).
+        Complex array of shape (shape[0], shape[1] // 2 + 1), NumPy's if the taps are.
     """
+    xp = jnp if isinstance(taps, Array) else np
     p, q = taps.shape
-    placed = jnp.pad(taps, ((0, shape[0] - p), (0, shape[1] - q)))
-    placed = jnp.roll(placed, (-padding[0][0], -padding[1][0]), axis=(0, 1))
-    return jnp.conj(jnp.fft.rfft2(placed))
+    placed = xp.pad(taps, ((0, shape[0] - p), (0, shape[1] - q)))
+    placed = xp.roll(placed, (-padding[0][0], -padding[1][0]), axis=(0, 1))
+    return xp.conj(xp.fft.rfft2(placed)).astype(xp.result_type(placed, xp.complex64))
 
 
 def apply_spectrum(x: Array, spectrum: Array, shape: tuple[int, int], crop: tuple[int, int]) -> Array:

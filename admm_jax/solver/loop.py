@@ -208,6 +208,10 @@ def check(problem: Problem, plan: Plan, run: Run, before: State, settings: Setti
     dtype = dtype_of(state.x)
     residual = residuals(problem, before, state)
     run, point, certificate = _examine(problem, plan, run, settings)
+    following = plan.next_check(state.iteration, certificate.relative_gap / settings.tol)
+    if plan.regions:
+        following = jnp.where(settings.polish, jnp.minimum(following, run.polish_at), following)
+        following = jnp.maximum(following, state.iteration + 1)
     keep = better(certificate, run.certificate, settings)
     point = select(keep, point, run.point)
     certificate = select(keep, certificate, run.certificate)
@@ -241,7 +245,7 @@ def check(problem: Problem, plan: Plan, run: Run, before: State, settings: Setti
         primal_residual=residual[0],
         dual_residual=residual[1],
         checks=run.checks + 1,
-        next_check=plan.next_check(state.iteration),
+        next_check=following,
         status=status.astype(jnp.int32),
         history=history,
     )

@@ -202,7 +202,7 @@ def kernel_spectrum(taps: Array, padding: Padding, shape: tuple[int, int]) -> Ar
     p, q = taps.shape
     placed = xp.pad(taps, ((0, shape[0] - p), (0, shape[1] - q)))
     placed = xp.roll(placed, (-padding[0][0], -padding[1][0]), axis=(0, 1))
-    return xp.conj(xp.fft.rfft2(placed)).astype(xp.result_type(placed, xp.complex64))
+    return xp.conj(xp.fft.rfft2(placed)).astype(np.result_type(taps.dtype, np.complex64))
 
 
 def apply_spectrum(x: Array, spectrum: Array, shape: tuple[int, int], crop: tuple[int, int]) -> Array:

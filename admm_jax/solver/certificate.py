@@ -24,7 +24,7 @@ from jax import Array, lax
 
 from admm_jax.problem import Point, Problem
 from admm_jax.pytree import pytree_dataclass, replace
-from admm_jax.solver.linear import conjugate_gradients, normal
+from admm_jax.solver.spectral import solve_normal
 from admm_jax.solver.vectors import add, dtype_of
 
 RADIUS = 3.0  # minimisers are taken to lie within this many times max|x| of x, entry by entry
@@ -121,9 +121,7 @@ def certify(
         final, over = i == rounds, i > rounds
         steps = jnp.where(over, 0, jnp.where(final, last, inner))
         rhs = {name: -value for name, value in residual.items()}
-        phi, _ = conjugate_gradients(
-            lambda v: normal(problem, omegas, v), rhs, zero, steps=steps, tol=jnp.where(final, tight, 0.01)
-        )
+        phi = solve_normal(problem, omegas, rhs, zero, steps=steps, tol=jnp.where(final, tight, 0.01))
         e = tuple(part + quadratic.map(phi) for quadratic, part in zip(problem.quadratics, e, strict=True))
         moved = zip(problem.penalties, p, omegas, strict=True)
         free = tuple(part + omega * penalty.map(phi) for penalty, part, omega in moved)

@@ -1,4 +1,4 @@
-"""The x-update's linear system  (sum Q^T W Q + sum rho_j A_j^T A_j) x = rhs, by factorisation or by conjugate gradients."""
+"""The linear systems of the solver, (sum Q^T W Q + sum A_j^T omega_j A_j) x = rhs, by conjugate gradients."""
 
 from __future__ import annotations
 
@@ -22,12 +22,19 @@ def normal(problem: Problem, weights: tuple[Array, ...], x: Point) -> Point:
 
 
 def conjugate_gradients(
-    operator: Callable[[Point], Point], rhs: Point, x: Point, *, steps: Array | int, tol: Array | float = 0.0
+    operator: Callable[[Point], Point],
+    rhs: Point,
+    x: Point,
+    *,
+    steps: Array | int,
+    tol: Array | float = 0.0,
+    precondition: Callable[[Point], Point] = lambda r: r,
 ) -> tuple[Point, Array]:
     """At most `steps` conjugate gradient steps on operator(x) = rhs from x, until ||r|| <= tol ||r_0||.
 
-    Returns x and the number of steps. A zero residual or curvature ends it without NaN (Hestenes & Stiefel 1952).
-    Round zero makes the first residual, r_0 = rhs - 1 * operator(x), so that the operator is compiled once.
+    Returns x and the number of steps. The norm is that of the preconditioner, <r, precondition(r)>. A zero residual
+    or curvature ends it without NaN (Hestenes & Stiefel 1952). Round zero makes the first residual,
+    r_0 = rhs - 1 * operator(x), so that the operator is compiled once.
     """
     dtype = dtype_of(x)
     zero, infinity = jnp.zeros((), dtype), jnp.full((), jnp.inf, dtype)
@@ -46,8 +53,9 @@ def conjugate_gradients(
         alpha = jnp.where(first, 1, ratio)
         x = add_scaled(x, jnp.where(first, 0, alpha), direction)
         residual = add_scaled(residual, -alpha, image)
-        following = jnp.where(first | usable, dot(residual, residual), 0)
-        direction = add_scaled(residual, jnp.where(first, 0, following / current), direction)
+        preconditioned = precondition(residual)
+        following = jnp.where(first | usable, dot(residual, preconditioned), 0)
+        direction = add_scaled(preconditioned, jnp.where(first, 0, following / current), direction)
         return i + 1, x, residual, direction, following, jnp.where(first, following * tol**2, goal)
 
     start = (jnp.zeros((), jnp.int32), x, rhs, x, infinity, zero)

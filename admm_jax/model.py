@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from admm_jax.builder import MAXIMIZE, MINIMIZE, ModelBuilder
-from admm_jax.errors import DataError, ModelError
+from admm_jax.errors import DataError, ModelError, ShapeError
 from admm_jax.expressions.data import checked_array
-from admm_jax.options import OPTIONS, checked, resolve
+from admm_jax.expressions.leaves import Var
+from admm_jax.options import OPTIONS, checked, merged, resolve
 from admm_jax.problem import Point, Problem
-from admm_jax.progress import BarProgress, NoProgress, Progress, TableProgress
-from admm_jax.pytree import replace
-from admm_jax.solution import Solution
+from admm_jax.progress import Progress
+from admm_jax.progress import resolve as display_for
+from admm_jax.solution import Solution, oriented
 from admm_jax.solver.drive import drive
 from admm_jax.solver.explain import explain
+from admm_jax.solver.plan import Plan
 from admm_jax.solver.settings import settings_for
-from admm_jax.solver.solve import prepare
+from admm_jax.solver.solve import fits, prepare
 from admm_jax.solver.solve import solve as solve_problem
+from admm_jax.solver.state import State
 from admm_jax.status import Status
 
 __all__ = ["MAXIMIZE", "MINIMIZE", "Model"]
@@ -49,7 +54,7 @@ class Model(ModelBuilder):
             DataError: the name is unknown, or the value is of the wrong kind or out of range.
         """
         own = resolve(name)
-        self._options[own] = checked(own, value)
+        self._options[own] = checked(name, value)
 
     def getOption(self, name: str) -> Any:
         """The value of an option; None where the solver chooses.
@@ -59,14 +64,6 @@ class Model(ModelBuilder):
         """
         return self._options[resolve(name)]
 
-    def _settled(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """The model's options with those of this call in their place; traced values pass unchecked."""
-        out = dict(self._options)
-        for name, value in options.items():
-            own = resolve(name)
-            out[own] = value if isinstance(value, jax.core.Tracer) else checked(own, value)
-        return out
-
     # solving
 
     def solve(self, params: Mapping[Any, Any] | None = None, *, init: Any = None, **options: Any) -> Solution:
@@ -74,8 +71,8 @@ class Model(ModelBuilder):
 
         Args:
             params: A value for each parameter, by name or by `Param`. Data in float32 is solved in float32.
-            init: Where to start: an earlier `Solution` of this model, or a mapping from variables to arrays. It
-                changes the time a solve takes and not its outcome.
+            init: Where to start: an earlier `Solution`, of this model or of one with the same variables, or a mapping
+                from variables to arrays. It changes the time a solve takes and not its outcome.
             **options: `tol`, `feasibility_tol`, `max_iterations`, `polish`, `rho`, `adapt_rho`, `relaxation`; for
                 this call only.
 
@@ -84,17 +81,19 @@ class Model(ModelBuilder):
 
         Raises:
             ModelError, ParameterError: as `problem`.
-            DataError: an option is unknown or out of range, or `init` does not fit.
+            DataError, ShapeError: an option is unknown or out of range, or `init` does not fit.
         """
-        settled = self._settled(options)
+        settled = merged(self._options, options)
         if not isinstance(params, Mapping | None):
             raise DataError(f'params must be a mapping such as {{"lam": 0.1}}, got {params!r:.60}')
         problem, plan, dtype = prepare(self.problem(params), settled["relaxation"])
-        x, state = self._beginning(init, problem, dtype)
+        x, state = self._beginning(init, problem, plan, dtype)
         solution = solve_problem(problem, settings_for(settled, dtype), x, state, plan=plan, dtype=dtype)
-        return self._in_own_sense(solution)
+        return oriented(solution, self.ModelSense)
 
-    def optimize(self, params: Mapping[Any, Any] | None = None, *, progress: Progress | None = None) -> None:
+    def optimize(
+        self, params: Mapping[Any, Any] | None = None, *, progress: Progress | str | bool | None = None
+    ) -> None:
         """Solve in float64 and keep the outcome: NumPy in, NumPy out, JAX's configuration untouched.
 
         Fills `ObjVal`, `Status`, `StatusString`, `SolverTime`, `Solution` and `X` of each variable. It starts from
@@ -103,28 +102,31 @@ class Model(ModelBuilder):
 
         Args:
             params: A value for each parameter, by name or by `Param`.
-            progress: A display, in the place of the one that the option `verbosity` asks for.
+            progress: A display, "bar", "table" or "none", in the place of what the option `verbosity` asks for.
 
         Raises:
             ModelError, ParameterError: as `problem`; the model keeps what it held.
         """
+        began = time.perf_counter()
         settled = self._options
         host = {key: _on_host(value) for key, value in params.items()} if isinstance(params, Mapping) else params
         given = jax.tree.map(_on_host, self.problem(host))
         with jax.enable_x64(True):  # of this thread, until the end of the block
             problem, plan, dtype = prepare(given, settled["relaxation"], np.float64)
-            x, _ = self._beginning(None, problem, dtype)
+            x, _ = self._beginning(None, problem, plan, dtype)
         outcome = drive(
             problem,
             plan,
             settings_for(settled, dtype),
             x,
             None,
+            began=began,
             time_limit=settled["time_limit"],
-            progress=progress or _display(settled["verbosity"]),
+            progress=display_for(("none", "bar", "table")[settled["verbosity"]] if progress is None else progress),
             dtype=dtype,
+            sense=self.ModelSense,
         )
-        self._solution = self._in_own_sense(outcome.solution)
+        self._solution = outcome.solution
         self._seconds = outcome.seconds
         for variable in self.variables:
             variable._value = self._solution.values[variable.label]
@@ -142,39 +144,31 @@ class Model(ModelBuilder):
         """
         return explain(self.problem(params), str(self))
 
-    def _beginning(self, init: Any, problem: Problem, dtype: np.dtype) -> tuple[Point, Any]:
-        """The start: a point, and the state of an earlier solution if there is one."""
+    def _beginning(self, init: Any, problem: Problem, plan: Plan, dtype: np.dtype) -> tuple[Point, State | None]:
+        """The start: a point, and the state of an earlier solution where it fits."""
         shapes = dict(problem.variables)
         if isinstance(init, Solution):
             found = {name: np.shape(value) for name, value in init.values.items()}
             if found != shapes:
-                raise DataError(f"init is a solution of another model: it has {found}, expected {shapes}")
-            cast = {name: value.astype(dtype) for name, value in init.values.items()}
-            return cast, _cast_state(init.state, dtype)
+                raise ShapeError(f"init is a solution with other variables: it has {found}, expected {shapes}")
+            state = _cast(init.state, dtype) if fits(init.state, problem, plan) else None
+            return _cast(init.values, dtype), state
         if init is not None and not isinstance(init, Mapping):
             raise DataError(f"init must be a Solution or a mapping from variables to arrays, got {init!r:.60}")
-        given = {key if isinstance(key, str) else getattr(key, "label", key): v for key, v in (init or {}).items()}
-        unknown = [name for name in given if name not in shapes]
-        if unknown:
-            raise DataError(f"init names {unknown[0]!r}, which is no variable of this model: {', '.join(shapes)}")
-        point = {}
-        for variable in self.variables:
-            name = variable.label
-            value = given.get(name, variable.start)
-            if value is None:
-                point[name] = np.zeros(shapes[name], dtype)
-                continue
-            array = checked_array(value, f"the start of variable {name!r}")
-            if array.shape != shapes[name]:
-                raise DataError(f"the start of variable {name!r} must have shape {shapes[name]}, got {array.shape}")
-            point[name] = array.astype(dtype)
-        return point, None
+        own = {variable.label: variable for variable in self.variables}
+        given: dict[str, Any] = {}
+        for key, value in (init or {}).items():
+            name = key.label if isinstance(key, Var) else key
+            if not isinstance(name, str) or name not in own or (isinstance(key, Var) and own[name] is not key):
+                raise DataError(f"init names {name!r}, which is no variable of this model: {', '.join(own)}")
+            if name in given:
+                raise DataError(f"init gives variable {name!r} twice, by its name and by the Var itself")
+            given[name] = value
+        return {name: _start(variable, given.get(name), dtype) for name, variable in own.items()}, None
 
-    def _in_own_sense(self, solution: Solution) -> Solution:
-        if self.ModelSense == MINIMIZE:
-            return solution
-        history = solution.history._replace(objective=-solution.history.objective)
-        return replace(solution, objective=-solution.objective, history=history)
+    def _change(self, *args: Any, **kwargs: Any) -> None:
+        super()._change(*args, **kwargs)
+        self._solution, self._seconds = None, math.nan  # they were those of another model
 
     # what `optimize` left
 
@@ -226,13 +220,24 @@ class Model(ModelBuilder):
 
 
 def _on_host(value: Any) -> Any:
+    if isinstance(value, jax.core.Tracer):
+        raise ModelError("optimize takes numbers and not traced arrays: inside jit, vmap and grad call solve")
     return np.asarray(value) if isinstance(value, jax.Array) else value
 
 
-def _cast_state(state: Any, dtype: np.dtype) -> Any:
-    return jax.tree.map(lambda v: v.astype(dtype) if np.issubdtype(v.dtype, np.floating) else v, state)
+def _start(variable: Var, given: Any, dtype: np.dtype) -> Any:
+    """Where a variable starts: as given, else at its own `start`, else at zero."""
+    value = variable.start if given is None else given
+    if value is None:
+        return np.zeros(variable.shape, dtype)
+    array = checked_array(value, f"the start of variable {variable.label!r}")
+    if array.shape != variable.shape:
+        raise ShapeError(
+            f"the start of variable {variable.label!r} must have shape {variable.shape}, got {array.shape}"
+        )
+    return array.astype(dtype)
 
 
-def _display(verbosity: int) -> Progress:
-    return (NoProgress, BarProgress, TableProgress)[verbosity]()
-
+def _cast(tree: Any, dtype: np.dtype) -> Any:
+    """The tree with its floating leaves in `dtype`."""
+    return jax.tree.map(lambda leaf: leaf.astype(dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf, tree)

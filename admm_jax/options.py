@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import difflib
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 import numpy as np
 
 from admm_jax.errors import DataError
@@ -21,6 +23,7 @@ class Option:
     high: float
     kind: type
     meaning: str
+    pure: bool = True  # has a meaning in `solve` too
 
 
 OPTIONS: dict[str, Option] = {
@@ -28,11 +31,11 @@ OPTIONS: dict[str, Option] = {
     "feasibility_tol": Option(None, 0, 1, float, "relative constraint violation; 1e-8 in float64, 1e-4 in float32"),
     "max_iterations": Option(10_000, 1, 2**31 - 2, int, "ADMM iterations"),
     "polish": Option(None, 0, 1, bool, "finish on the active set; None: where tol < 1e-5"),
-    "rho": Option(0.0, 0, math.inf, float, "starting penalty parameter; 0: from the data"),
+    "rho": Option(0.0, 0, 1e30, float, "starting penalty parameter; 0: from the data"),
     "adapt_rho": Option(True, 0, 1, bool, "let rho follow the residuals"),
     "relaxation": Option(1.6, 1, 1.99, float, "over-relaxation; changing it compiles anew"),
-    "time_limit": Option(math.inf, 0, math.inf, float, "seconds; `optimize` only"),
-    "verbosity": Option(0, 0, 2, int, "0 quiet, 1 a bar, 2 a table; `optimize` only"),
+    "time_limit": Option(math.inf, 0, math.inf, float, "seconds; `optimize` only", pure=False),
+    "verbosity": Option(0, 0, 2, int, "0 quiet, 1 a bar, 2 a table; `optimize` only", pure=False),
 }
 
 # The ADMM library's names, where they have a meaning here.
@@ -54,7 +57,7 @@ def resolve(name: Any) -> str:
     Raises:
         DataError: there is no such option.
     """
-    own = ALIASES.get(name, name) if isinstance(name, str) else name
+    own = ALIASES.get(name, name) if isinstance(name, str) else None
     if own not in OPTIONS:
         near = difflib.get_close_matches(str(name), [*OPTIONS, *ALIASES], 1)
         hint = f": did you mean {near[0]!r}?" if near else f"; there are {', '.join(OPTIONS)}"
@@ -65,6 +68,10 @@ def resolve(name: Any) -> str:
 def checked(name: str, value: Any) -> Any:
     """The value of option `name`, in its kind and range; None where the option has an automatic setting.
 
+    Args:
+        name: One of `OPTIONS` or `ALIASES`.
+        value: A Python, NumPy or JAX number.
+
     Raises:
         DataError: it is of the wrong kind or out of range.
     """
@@ -72,15 +79,35 @@ def checked(name: str, value: Any) -> Any:
     if value is None and option.default is None:
         return None
     wanted = {float: "a number", int: "a whole number", bool: "True or False"}[option.kind]
-    number = isinstance(value, bool | int | float | np.bool_ | np.integer | np.floating)
-    if option.kind is bool:
-        good = number and value in (0, 1)
-    elif option.kind is int:
-        good = number and not isinstance(value, bool | np.bool_) and math.isfinite(value) and int(value) == value
-    else:
-        good = number and not isinstance(value, bool | np.bool_) and not math.isnan(value)
+    plain = value.item() if isinstance(value, np.generic | np.ndarray | jax.Array) and value.ndim == 0 else value
+    good = isinstance(plain, bool | int | float) and not math.isnan(plain)
+    if good and option.kind is bool:
+        good = plain in (0, 1)
+    elif good:
+        good = not isinstance(plain, bool) and (option.kind is float or float(plain).is_integer())
     if not good:
         raise DataError(f"option {name!r} takes {wanted}, got {value!r}")
-    if not option.low <= value <= option.high:
-        raise DataError(f"option {name!r} must lie between {option.low:g} and {option.high:g}, got {value!r}")
-    return option.kind(value)
+    if not option.low <= plain <= option.high:
+        raise DataError(f"option {name!r} must lie between {option.low:.10g} and {option.high:.10g}, got {value!r}")
+    return option.kind(plain)
+
+
+def merged(base: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The options `base` with those of one call of `solve` in their place; traced values pass unchecked.
+
+    Raises:
+        DataError: an option is unknown, given twice, wrong, without a meaning in `solve`, or traced where its value
+            decides which program is compiled.
+    """
+    out, seen = dict(base), {}
+    for name, value in given.items():
+        own = resolve(name)
+        if own in seen:
+            raise DataError(f"options {seen[own]!r} and {name!r} are the same one, given twice")
+        seen[own] = name
+        if not OPTIONS[own].pure:
+            raise DataError(f"option {name!r} has no meaning in solve, only in optimize")
+        if own == "relaxation" and isinstance(value, jax.core.Tracer):
+            raise DataError(f"option {name!r} belongs to the compiled program: it cannot be traced, got {value!r:.60}")
+        out[own] = value if isinstance(value, jax.core.Tracer) else checked(own, value)
+    return out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from typing import Any, NamedTuple
 
 import jax
@@ -9,7 +10,7 @@ import numpy as np
 from jax import Array
 
 from admm_jax.problem import Point
-from admm_jax.pytree import pytree_dataclass, static
+from admm_jax.pytree import pytree_dataclass, replace
 from admm_jax.status import Status
 
 
@@ -55,7 +56,6 @@ class Solution:
     state: Any
     history: History
     multipliers: tuple[Array, ...]
-    labels: tuple[str, ...] = static(default=())
 
     def __getitem__(self, key: Any) -> Array:
         """The value of a variable, by `Var` or by name."""
@@ -79,7 +79,7 @@ class Solution:
         rows = [
             ("status", f"{status.name}: {status.meaning}"),
             ("objective", f"{float(self.objective):.12g}"),
-            ("certified gap", f"{float(self.gap):.1e} (relative)"),
+            ("certified gap", f"{float(self.gap):.1e} (relative)" if np.isfinite(self.gap) else "none was found"),
             ("constraint violation", f"{float(self.violation):.1e} (relative)"),
             ("iterations", str(int(self.iterations))),
             ("residuals", f"primal {float(self.primal_residual):.1e}, dual {float(self.dual_residual):.1e}"),
@@ -109,6 +109,15 @@ class Solution:
     def _repr_html_(self) -> str:
         short = self._abstract()
         if short is not None:
-            return short.replace("<", "&lt;").replace(">", "&gt;")
-        cells = "".join(f"<tr><th style='text-align:left'>{k}</th><td>{v}</td></tr>" for k, v in self._rows())
+            return html.escape(short)
+        rows = [(html.escape(key), html.escape(value)) for key, value in self._rows()]
+        cells = "".join(f"<tr><th style='text-align:left'>{key}</th><td>{value}</td></tr>" for key, value in rows)
         return f"<table>{cells}</table>"
+
+
+def oriented(solution: Solution, sense: int) -> Solution:
+    """The solution with its objectives in the model's own sense: -1 where it maximises."""
+    if sense == 1:
+        return solution
+    history = solution.history._replace(objective=-solution.history.objective)
+    return replace(solution, objective=-solution.objective, history=history)

@@ -129,7 +129,7 @@ def latex(e: Node) -> str:
         "negative": lambda: "-" + wrap(a, _NEG),
         "multiply": lambda: scaled(e, r" \, " if not (a.ndim and e.args[1].ndim) else r" \odot "),
         "divide": lambda: rf"\frac{{{latex(a)}}}{{{latex(e.args[1])}}}",
-        "matmul": lambda: scaled(e, r" \, "),
+        "matmul": lambda: scaled(e, r" \, " if a.ndim == 2 else r"^{\mathsf T} "),
         "transpose": lambda: wrap(a, _ATOM) + r"^{\mathsf T}",
         "reshape": lambda: rf"\mathrm{{reshape}}\left({latex(a)}\right)",
         "index": lambda: wrap(a, _ATOM) + rf"_{{[{indexing.text(e.attrs['index'])}]}}".replace("...", r"\dots"),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import queue
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -14,8 +16,8 @@ import numpy as np
 from admm_jax.problem import Point, Problem
 from admm_jax.progress import Info, Progress, Record
 from admm_jax.pytree import replace
-from admm_jax.solution import Solution
-from admm_jax.solver.loop import Run, Settings
+from admm_jax.solution import History, Solution, oriented
+from admm_jax.solver.loop import HISTORY, Run, Settings
 from admm_jax.solver.plan import Plan, size_of
 from admm_jax.solver.solve import finish, resume, start
 from admm_jax.solver.state import State
@@ -23,6 +25,7 @@ from admm_jax.status import Status
 
 PIECE = 0.2  # seconds that a piece should take
 DISPLAY = 0.1  # seconds between two looks at the display, the clock and the keyboard
+LINGER = 10.0  # seconds that the interpreter's end waits for pieces left in the background
 FIRST_PIECE = 2_000_000  # pixels times iterations of the first piece, before anything has been timed
 
 
@@ -35,12 +38,16 @@ class Outcome(NamedTuple):
 
 
 class _Worker(threading.Thread):
-    """Runs the pieces, so that the caller's thread is free to hear Ctrl-C while XLA compiles or computes."""
+    """Runs the pieces, so that the caller's thread is free to hear Ctrl-C while XLA compiles or computes.
 
-    def __init__(self, pieces: Iterator[Run], began: float) -> None:
+    `last` is the newest finished run, `records` what the display has not seen yet; `stop` asks it to end with the
+    piece under way.
+    """
+
+    def __init__(self, pieces: Iterator[Run], began: float, sense: int) -> None:
         super().__init__(daemon=True, name="admm_jax")
-        self.pieces = pieces
-        self.began = began
+        self.pieces, self.began, self.sense = pieces, began, sense
+        self.device = jax.config.jax_default_device  # of the caller's thread
         self.stop = threading.Event()
         self.done = threading.Event()
         self.last: Run | None = None
@@ -49,10 +56,11 @@ class _Worker(threading.Thread):
 
     def run(self) -> None:
         try:
-            with jax.enable_x64(True):
+            with jax.enable_x64(True), jax.default_device(self.device):
                 for run in self.pieces:
                     self.last = run
-                    self.records.put(_record(run, time.perf_counter() - self.began))
+                    if int(run.checks) > 0:
+                        self.records.put(_record(run, time.perf_counter() - self.began, self.sense))
                     if self.stop.is_set():
                         break
         except BaseException as error:
@@ -66,6 +74,19 @@ class _Worker(threading.Thread):
             progress.update(self.records.get())
 
 
+_left: weakref.WeakSet[_Worker] = weakref.WeakSet()
+
+
+def _wait_for_left() -> None:
+    """Wait for the pieces left in the background: an interpreter that ends under XLA's feet crashes."""
+    ends = time.perf_counter() + LINGER
+    for worker in [worker for worker in _left if worker.is_alive()]:
+        worker.join(max(ends - time.perf_counter(), 0))
+
+
+atexit.register(_wait_for_left)
+
+
 def _pieces(
     problem: Problem, plan: Plan, settings: Settings, x: Point, state: State | None, dtype: np.dtype
 ) -> Iterator[Run]:
@@ -73,6 +94,7 @@ def _pieces(
     size = sum(size_of(shape) for _, shape in problem.variables)
     most = int(settings.max_iterations)
     inner, run = start(problem, settings, x, state, plan=plan, dtype=dtype)
+    yield run
     count, piece, status = 0, max(1, FIRST_PIECE // max(size, 1)), int(run.status)
     while count < most and status == Status.SOLVE_UNKNOWN.value:
         clock = time.perf_counter()
@@ -91,22 +113,35 @@ def drive(
     x: Point,
     state: State | None,
     *,
+    began: float,
     time_limit: float,
     progress: Progress,
     dtype: np.dtype,
+    sense: int = 1,
 ) -> Outcome:
     """Solve in pieces, in a 64-bit mode that ends with it, until a decision, the time limit or Ctrl-C.
 
     Whatever ends it, the outcome holds the best iterate of the last finished piece. A piece that was interrupted or
     ran out of time is left to end in the background.
+
+    Args:
+        problem: As `prepare` made it.
+        plan: Its plan.
+        settings: The numbers of the run.
+        x: Where to start.
+        state: The state of an earlier solve, if there is one.
+        began: The `time.perf_counter()` from which time is counted.
+        time_limit: In seconds.
+        progress: The display.
+        dtype: Of the solve.
+        sense: -1 where the model maximises: objectives are shown and handed out with that sign.
     """
-    began = time.perf_counter()
     size = sum(size_of(shape) for _, shape in problem.variables)
     progress.start(Info(size, float(settings.tol), int(settings.max_iterations)))
-    worker = _Worker(_pieces(problem, plan, settings, x, state, dtype), began)
+    worker = _Worker(_pieces(problem, plan, settings, x, state, dtype), began, sense)
     ending = None
-    worker.start()
     try:
+        worker.start()
         while not worker.done.wait(min(DISPLAY, max(time_limit - (time.perf_counter() - began), 0))):
             worker.show(progress)
             if time.perf_counter() - began >= time_limit:
@@ -114,22 +149,22 @@ def drive(
                 break
     except KeyboardInterrupt:
         ending = Status.SOLVE_UNKNOWN
-    worker.stop.set()
+    finally:
+        worker.stop.set()
+        _left.add(worker)  # which forgets it as soon as nothing runs any more
     if worker.error is not None:
         raise worker.error
-    solution = _to_numpy(problem, plan, worker.last, x, dtype)
-    if ending is not None and int(solution.status) != Status.SOLVE_OPT_SUCCESS.value:
-        solution = replace(solution, status=np.asarray(ending.value, np.int32))
+    solution = oriented(_to_numpy(problem, plan, worker.last, x, ending, dtype), sense)
     worker.show(progress)
     progress.finish(solution)
     return Outcome(solution, time.perf_counter() - began, ending is Status.SOLVE_UNKNOWN)
 
 
-def _record(run: Run, seconds: float) -> Record:
+def _record(run: Run, seconds: float, sense: int) -> Record:
     certificate = run.certificate
     return Record(
         int(run.state.iteration),
-        float(certificate.objective),
+        sense * float(certificate.objective),
         float(certificate.relative_gap),
         float(run.primal_residual),
         float(run.dual_residual),
@@ -138,10 +173,29 @@ def _record(run: Run, seconds: float) -> Record:
     )
 
 
-def _to_numpy(problem: Problem, plan: Plan, run: Run | None, x: Point, dtype: np.dtype) -> Solution:
-    """The run's solution in NumPy; the start itself, with an infinite gap, where no piece was finished."""
-    with jax.enable_x64(True):
-        if run is None:
-            settings = Settings(*(np.zeros((), kind) for kind in (dtype, dtype, np.int32, bool, dtype, bool)))
-            _, run = start(problem, settings, x, None, plan=plan, dtype=dtype)
-        return jax.tree.map(np.asarray, finish(problem, run, plan=plan))
+def _to_numpy(
+    problem: Problem, plan: Plan, run: Run | None, x: Point, ending: Status | None, dtype: np.dtype
+) -> Solution:
+    """The run's solution in NumPy, without JAX, which may be busy; the start itself where no run has begun."""
+    status = Status.SOLVE_UNKNOWN if run is None else Status(int(run.status))
+    if status is Status.SOLVE_UNKNOWN:
+        status = Status.SOLVE_OVER_MAX_ITER if ending is None else ending
+    number = np.asarray(status.value, np.int32)
+    if run is not None:
+        host = jax.tree.map(np.array, replace(run, workspace=None))
+        return finish(problem, host, number, plan=plan)
+    infinity, none = np.asarray(np.inf, dtype), np.full(HISTORY, np.nan, dtype)
+    return Solution(
+        values={name: np.array(value) for name, value in x.items()},
+        objective=infinity,
+        gap=infinity,
+        violation=infinity,
+        primal_residual=infinity,
+        dual_residual=infinity,
+        status=number,
+        iterations=np.zeros((), np.int32),
+        rho=np.asarray(np.nan, dtype),
+        state=None,
+        history=History(*(none for _ in History._fields)),
+        multipliers=(),
+    )

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import jax
 import numpy as np
 
-from admm_jax.problem import Penalty, Problem
+from admm_jax.operators.base import (
+    Broadcast,
+    Difference,
+    Index,
+    MatMul,
+    Operator,
+    Reshape,
+    Scale,
+    SparseMatMul,
+    Sum,
+    Transpose,
+)
+from admm_jax.operators.convolution import Conv2D
+from admm_jax.problem import LinearMap, Penalty, Problem
 from admm_jax.prox import functions as fn
 from admm_jax.prox.total_variation import TotalVariation
-from admm_jax.solver.plan import DENSE_VARIABLES, make_plan, size_of
-from admm_jax.solver.solve import choose_convolutions, common_dtype
+from admm_jax.pytree import replace
+from admm_jax.solver.plan import DENSE_ENTRIES, DENSE_VARIABLES, Plan, make_plan, size_of
+from admm_jax.solver.solve import common_dtype, implementation_of
 
 PROXES: dict[type, str] = {
     fn.L1: "soft threshold, closed form",
@@ -21,54 +36,120 @@ PROXES: dict[type, str] = {
     fn.L1Ball: "projection onto an l1 ball, by sorting",
 }
 
-
-def _map_in_words(penalty: Penalty) -> str:
-    parts = []
-    for chain in penalty.map.chains:
-        names = [getattr(op, "description", type(op).__name__) for op in chain.ops]
-        parts.append(" of ".join([*reversed(names), chain.variable]))
-    return " + ".join(parts)
+FORMS: dict[type, str] = {
+    Scale: "c * {}",
+    Broadcast: "broadcast({})",
+    Reshape: "reshape({})",
+    Transpose: "{}.T",
+    Sum: "sum({})",
+    Index: "{}[...]",
+    SparseMatMul: "S @ {}",
+    Difference: "D {}",
+}
 
 
 def explain(problem: Problem, model: str) -> str:
-    """The plan of a solve: splits, x-update, each convolution's implementation, each prox, memory."""
+    """The plan of a solve: splits, x-update, each convolution's implementation, each prox, memory.
+
+    Args:
+        problem: With its labels, as the model makes it.
+        model: The model as a text, to stand at the top.
+
+    Returns:
+        Several lines. Nothing is compiled or solved for them.
+    """
     plan, dtype = make_plan(problem), common_dtype(problem)
     size = sum(size_of(shape) for _, shape in problem.variables)
     rows = sum(size_of(p.map.out_shape) for p in problem.penalties)
-    lines = [model, "", f"solved by ADMM in {dtype}, {size} unknowns"]
-    if plan.dense:
-        lines.append(f"  form: dense matrices, since there are at most {DENSE_VARIABLES} unknowns")
-    else:
-        lines.append("  form: matrix-free")
-    lines.append(f"  x-update: {plan.x_update}")
+    where = "in float64" if dtype == np.float64 else f"in float64 by optimize, in {dtype} by solve"
+    lines = [model, "", f"solved by ADMM {where}; unknowns: {size}", f"  form: {_form(plan, size)}"]
     for quadratic in problem.quadratics:
-        lines.append(f"  quadratic, {size_of(quadratic.map.out_shape)} residuals: {quadratic.label or 'a square'}")
+        residuals = size_of(quadratic.map.out_shape)
+        lines.append(f"  quadratic: {quadratic.label or 'a square'}; residuals: {residuals}")
+        lines += _convolutions(quadratic.map, dtype)
     for penalty in problem.penalties:
-        lines.append(f"  split z = {_map_in_words(penalty)}: {penalty.label or type(penalty.function).__name__}")
-        if isinstance(penalty.function, TotalVariation):
-            how = "split on the differences D U" if plan.dense else f"{plan.prox_steps} steps of Chambolle's dual"
-            more = "; prox: soft threshold" if plan.dense else " projection (FGP), warm-started from the last field"
-            lines.append(f"    prox: {how}{more}")
-        else:
-            lines.append(f"    prox: {PROXES[type(penalty.function)]}")
-    for reason in choose_convolutions(problem, dtype)[1]:
-        lines.append(f"  {reason}")
-    if plan.dense:
-        polish = "semismooth Newton on the augmented Lagrangian"
-    elif plan.regions:
-        polish = "conjugate gradients on the flat regions, with merges"
-    else:
-        polish = "none for this kind of model: the iterates themselves are certified"
-    lines.append(f"  polishing: {polish}")
-    lines.append("  stops when a duality gap from a feasible dual point is below tol")
-    fields = sum(size_of(p.map.out_shape) * len(p.map.out_shape) for p in problem.penalties if _is_tv(p))
-    numbers = 8 * size + 5 * rows + 6 * fields
-    if plan.dense:
-        all_rows = rows + fields + sum(size_of(q.map.out_shape) for q in problem.quadratics)
-        numbers += size * all_rows + 4 * size * size
-    lines.append(f"  memory: about {numbers * np.dtype(dtype).itemsize / 1e6:.1f} MB beside the data")
+        name = penalty.label or type(penalty.function).__name__
+        lines.append(f"  split: z = {_in_words(penalty.map)}, for {name}")
+        lines += _convolutions(penalty.map, dtype)
+        lines.append(f"    prox: {_prox(penalty, plan)}")
+    lines += [
+        f"  x-update: {plan.x_update}",
+        f"  polishing: {_polishing(plan)}",
+        "  stopping: when the duality gap to a feasible dual point, relative to the objective, is at most tol",
+        f"  memory: about {_bytes(_numbers(problem, plan, size, rows))} in float64, beside the data",
+    ]
     return "\n".join(lines)
 
 
-def _is_tv(penalty: Penalty) -> bool:
-    return isinstance(penalty.function, TotalVariation)
+def _form(plan: Plan, size: int) -> str:
+    if plan.dense:
+        return f"dense matrices, as there are at most {DENSE_VARIABLES} unknowns"
+    if size > DENSE_VARIABLES:
+        return f"matrix-free, as there are more than {DENSE_VARIABLES} unknowns"
+    return f"matrix-free, as the matrices would have more than {DENSE_ENTRIES} entries"
+
+
+def _convolutions(linear_map: LinearMap, dtype: np.dtype) -> list[str]:
+    """How each convolution in a map is done, and why."""
+    lines = []
+    for chain in linear_map.chains:
+        for op in chain.ops:
+            if isinstance(op, Conv2D):
+                name, reason = implementation_of(op, dtype)
+                lines.append(f"    {replace(op, implementation=name).description}: {reason}")
+    return lines
+
+
+def _in_words(linear_map: LinearMap) -> str:
+    parts = []
+    for chain in linear_map.chains:
+        text = chain.variable
+        for op in chain.ops:
+            text = _apply(op, text)
+        parts.append(text)
+    return " + ".join(parts)
+
+
+def _apply(op: Operator, text: str) -> str:
+    if isinstance(op, Conv2D):
+        return f"{'conv2d' if op.flip else 'corr2d'}({text})"
+    if isinstance(op, MatMul):
+        return f"A @ {text}" if op.side == "left" else f"{text} @ A"
+    return FORMS.get(type(op), type(op).__name__ + "({})").format(text)
+
+
+def _prox(penalty: Penalty, plan: Plan) -> str:
+    function = penalty.function
+    if isinstance(function, TotalVariation):
+        if plan.dense:
+            return f"split again on the differences D z: {PROXES[type(function.lifted())]}"
+        return f"{plan.prox_steps} steps of Chambolle's dual projection (FGP), warm-started from the last dual field"
+    if isinstance(function, fn.Box):
+        known = not any(isinstance(bound, jax.core.Tracer) for bound in (function.lower, function.upper))
+        if known and np.array_equal(function.lower, function.upper):
+            return "the fixed values themselves"
+    return PROXES[type(function)]
+
+
+def _polishing(plan: Plan) -> str:
+    if plan.dense:
+        return "semismooth Newton on the augmented Lagrangian"
+    if plan.regions:
+        return "least squares on the flat regions by conjugate gradients, with merges"
+    return "none for this kind of model: the iterates themselves are certified"
+
+
+def _numbers(problem: Problem, plan: Plan, size: int, rows: int) -> int:
+    """Roughly, the numbers that an iteration keeps."""
+    tvs = [p.map.out_shape for p in problem.penalties if isinstance(p.function, TotalVariation)]
+    fields = sum(size_of(shape) * len(shape) for shape in tvs)
+    numbers = 8 * size + 5 * rows + 6 * fields
+    if plan.dense:
+        residuals = sum(size_of(q.map.out_shape) for q in problem.quadratics)
+        numbers += size * (rows + fields + residuals) + 4 * size * size
+    return numbers
+
+
+def _bytes(numbers: int) -> str:
+    size = 8 * numbers
+    return f"{size / 1e3:.0f} kB" if size < 1e6 else f"{size / 1e6:.0f} MB" if size < 1e9 else f"{size / 1e9:.1f} GB"

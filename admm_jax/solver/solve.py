@@ -11,8 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from admm_jax.operators.base import Difference, Operator
 from admm_jax.operators.convolution import Conv2D, plan_convolution, specialise
 from admm_jax.problem import Chain, LinearMap, Penalty, Point, Problem, Quadratic
+from admm_jax.prox.total_variation import TotalVariation
 from admm_jax.pytree import replace
 from admm_jax.solution import History, Solution
 from admm_jax.solver.loop import Run, Settings, advance, begin
@@ -43,27 +45,25 @@ def cast(problem: Problem, dtype: np.dtype) -> Problem:
     return jax.tree.map(convert, problem)
 
 
-def choose_convolutions(problem: Problem, dtype: np.dtype) -> tuple[Problem, tuple[str, ...]]:
-    """Put the fastest implementation in the place of each convolution; says which, and why."""
-    reasons: list[str] = []
+def implementation_of(op: Conv2D, dtype: np.dtype) -> tuple[str, str]:
+    """(implementation, reason) of a convolution; the values of a known kernel count."""
+    concrete = op.kernel if isinstance(op.kernel, np.ndarray) else None
+    return plan_convolution(op, dtype, jax.default_backend(), concrete)
+
+
+def choose_convolutions(problem: Problem, dtype: np.dtype) -> Problem:
+    """Put the fastest implementation in the place of each convolution, and leave out the labels."""
+
+    def best(op: Operator) -> Operator:
+        return specialise(op, implementation_of(op, dtype)[0], dtype) if isinstance(op, Conv2D) else op
 
     def chosen(linear_map: LinearMap) -> LinearMap:
-        chains = []
-        for chain in linear_map.chains:
-            ops = []
-            for op in chain.ops:
-                if isinstance(op, Conv2D):
-                    concrete = op.kernel if isinstance(op.kernel, np.ndarray) else None
-                    name, reason = plan_convolution(op, dtype, jax.default_backend(), concrete)
-                    op = specialise(op, name)  # noqa: PLW2901
-                    reasons.append(f"{getattr(op, 'description', name)}: {reason}")
-                ops.append(op)
-            chains.append(Chain(tuple(ops), chain.variable))
-        return LinearMap(tuple(chains), linear_map.out_shape)
+        chains = tuple(Chain(tuple(best(op) for op in chain.ops), chain.variable) for chain in linear_map.chains)
+        return LinearMap(chains, linear_map.out_shape)
 
     quadratics = tuple(Quadratic(chosen(q.map), q.data, q.weight) for q in problem.quadratics)
     penalties = tuple(Penalty(p.function, chosen(p.map), p.offset) for p in problem.penalties)
-    return replace(problem, quadratics=quadratics, penalties=penalties), tuple(reasons)
+    return replace(problem, quadratics=quadratics, penalties=penalties)
 
 
 def prepare(
@@ -72,8 +72,21 @@ def prepare(
     """The problem as the compiled program takes it: one dtype, no labels, convolutions chosen."""
     dtype = common_dtype(problem) if dtype is None else np.dtype(dtype)
     plan = dataclasses.replace(make_plan(problem), relaxation=float(relaxation))
-    chosen, _ = choose_convolutions(problem, dtype)
-    return cast(chosen, dtype), plan, dtype
+    return cast(choose_convolutions(problem, dtype), dtype), plan, dtype
+
+
+def fits(state: Any, problem: Problem, plan: Plan) -> bool:
+    """Whether a state, that of a solution with the same variables, belongs to a problem of this structure."""
+    splits: list[tuple[int, ...]] = []
+    fields: list[tuple[int, ...]] = []
+    for penalty in problem.penalties:
+        shape, is_tv = penalty.map.out_shape, isinstance(penalty.function, TotalVariation)
+        differences = Difference(shape).out_shape if is_tv else (0,)
+        splits.append(differences if is_tv and plan.dense else shape)
+        fields.append((0,) if plan.dense else differences)
+    if not isinstance(state, State):
+        return False
+    return [np.shape(z) for z in state.z] == splits and [np.shape(f) for f in state.fields] == fields
 
 
 def internal(problem: Problem, plan: Plan, dtype: np.dtype) -> Problem:
@@ -104,14 +117,13 @@ def solve(
     """One `while_loop` from start to end."""
     inner, run = start(problem, settings, x, state, plan=plan, dtype=dtype)
     run = advance(inner, plan, run, jnp.asarray(NO_LIMIT, jnp.int32), settings)
-    return finish(problem, run, plan=plan)
+    status = jnp.where(run.status == Status.SOLVE_UNKNOWN.value, Status.SOLVE_OVER_MAX_ITER.value, run.status)
+    return finish(problem, run, status, plan=plan)
 
 
-@partial(jax.jit, static_argnames=("plan",))
-def finish(problem: Problem, run: Run, *, plan: Plan) -> Solution:
-    """The solution that a run stands for, whether it has converged or not."""
+def finish(problem: Problem, run: Run, status: Array | np.ndarray, *, plan: Plan) -> Solution:
+    """The solution that a run stands for, whether it has converged or not. It computes nothing: NumPy stays NumPy."""
     values = unflatten(problem, run.point[VECTOR]) if plan.dense else run.point
-    ended = jnp.where(run.status == Status.SOLVE_UNKNOWN.value, Status.SOLVE_OVER_MAX_ITER.value, run.status)
     certificate = run.certificate
     return Solution(
         values=values,
@@ -120,7 +132,7 @@ def finish(problem: Problem, run: Run, *, plan: Plan) -> Solution:
         violation=certificate.violation,
         primal_residual=run.primal_residual,
         dual_residual=run.dual_residual,
-        status=ended,
+        status=status,
         iterations=run.state.iteration,
         rho=run.state.rho,
         state=run.state,

@@ -129,7 +129,7 @@ def latex(e: Node) -> str:
         "negative": lambda: "-" + wrap(a, _NEG),
         "multiply": lambda: scaled(e, r" \, " if not (a.ndim and e.args[1].ndim) else r" \odot "),
         "divide": lambda: rf"\frac{{{latex(a)}}}{{{latex(e.args[1])}}}",
-        "matmul": lambda: scaled(e, r" \, " if a.ndim == 2 else r"^{\mathsf T} "),
+        "matmul": lambda: _latex_product(e, wrap),
         "transpose": lambda: wrap(a, _ATOM) + r"^{\mathsf T}",
         "reshape": lambda: rf"\mathrm{{reshape}}\left({latex(a)}\right)",
         "index": lambda: wrap(a, _ATOM) + rf"_{{[{indexing.text(e.attrs['index'])}]}}".replace("...", r"\dots"),
@@ -147,6 +147,14 @@ def latex(e: Node) -> str:
         "inrange": lambda: rf"\iota_{{[{latex(e.args[1])}, {latex(e.args[2])}]}}\left({latex(a)}\right)",
     }
     return forms[e.op]()
+
+
+def _latex_product(e: Node, wrap: Callable[[Node, int], str]) -> str:
+    """A x, and x^T y where a vector stands on the left; x^T A is a row already."""
+    left, right = e.args
+    is_row = left.op == "matmul" and left.args[0].ndim == 1
+    first = wrap(left, _MUL) if left.ndim == 2 or is_row else wrap(left, _ATOM) + r"^{\mathsf T}"
+    return rf"{first} \, {wrap(right, _NEG)}"
 
 
 def _latex_sum(e: Node) -> str:

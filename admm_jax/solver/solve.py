@@ -1,4 +1,4 @@
-"""From a problem's numbers to a solution: the pure, jitted solve and the stepwise one share every line that computes."""
+"""From a problem's numbers to a solution: the pure solve and the stepwise one share every line that computes."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from admm_jax.solver.spectral import solve_normal
 from admm_jax.solver.plan import Plan
 from admm_jax.solver.rewrite import VECTOR
 from admm_jax.solver.state import RHO_RANGE, State, Workspace, factorise
-from admm_jax.solver.vectors import add, dtype_of, norm
+from admm_jax.solver.vectors import add, dot, dtype_of, norm
 
 
 def x_update(problem: Problem, plan: Plan, workspace: Workspace, state: State) -> Point:
@@ -60,24 +60,26 @@ def step(problem: Problem, plan: Plan, workspace: Workspace, state: State) -> St
 def residuals(problem: Problem, before: State, after: State) -> tuple[Array, Array]:
     """Relative primal and dual residuals of the step from `before` to `after`.
 
-    ||A x + b - z|| / max(||A x + b||, ||z||)   and   ||sum A^T rho (z - z_before)|| / ||sum A^T y||
+    ||A x + b - z|| / max(||A x + b||, ||z||)   and   ||sum A^T rho (z - z_before)|| / sqrt(sum ||A^T y||^2)
 
-    (Boyd et al. 2011, section 3.3, normalised as Wohlberg 2017): they do not change with the scale of the data.
+    (Boyd et al. 2011, section 3.3, normalised as Wohlberg 2017): they do not change with the scale of the data. The
+    dual size is a sum over the terms, for where there are no quadratics the forces A_j^T y_j balance to nothing.
     """
     dtype = dtype_of(after.x)
     tiny = jnp.finfo(dtype).tiny
     gap, value_size, split_size = jnp.zeros((), dtype), jnp.zeros((), dtype), jnp.zeros((), dtype)
     change = {name: jnp.zeros_like(value) for name, value in after.x.items()}
-    force = change
+    force = gap
     for penalty, old, new, y in zip(problem.penalties, before.z, after.z, after.y, strict=True):
         value = penalty.map(after.x) + penalty.offset
         gap = gap + jnp.sum((value - new) ** 2)
         value_size = value_size + jnp.sum(value**2)
         split_size = split_size + jnp.sum(new**2)
         change = add(change, penalty.map.adjoint(after.rho * (new - old)))
-        force = add(force, penalty.map.adjoint(y))
+        pull = penalty.map.adjoint(y)
+        force = force + dot(pull, pull)
     primal = jnp.sqrt(gap / jnp.maximum(jnp.maximum(value_size, split_size), tiny))
-    return primal, norm(change) / jnp.maximum(norm(force), tiny)
+    return primal, norm(change) / jnp.maximum(jnp.sqrt(force), tiny)
 
 
 def adapt_rho(

@@ -17,11 +17,11 @@ from admm_jax.prox.total_variation import TotalVariation
 from admm_jax.pytree import pytree_dataclass, replace
 from admm_jax.solution import History
 from admm_jax.solver import newton, regions
-from admm_jax.solver.certificate import Certificate, certificate_of, certify, promise
+from admm_jax.solver.certificate import Certificate, Units, certificate_of, certify, initial_units, objective, promise, seen
 from admm_jax.solver.detect import infeasible, unbounded
 from admm_jax.solver.plan import Plan
 from admm_jax.solver.rewrite import VECTOR, lift
-from admm_jax.solver.state import State, Workspace, initial_rho, initial_state, make_workspace
+from admm_jax.solver.state import State, Workspace, data_point, initial_rho, initial_state, make_workspace
 from admm_jax.solver.step import adapt_rho, residuals, step
 from admm_jax.solver.vectors import dtype_of, select, subtract
 from admm_jax.status import Status
@@ -53,6 +53,7 @@ class Run:
     workspace: Workspace
     point: Point
     certificate: Certificate
+    units: Units
     primal_residual: Array
     dual_residual: Array
     start_rho: Array
@@ -123,6 +124,7 @@ def begin(
         workspace=workspace,
         point=current.x,
         certificate=Certificate(infinity, infinity, infinity, infinity, lifted_duals),
+        units=initial_units(problem, data_point(problem, workspace, dtype)[0]),
         primal_residual=infinity,
         dual_residual=infinity,
         start_rho=rho,
@@ -140,18 +142,22 @@ def _examine(problem: Problem, plan: Plan, run: Run, settings: Settings) -> tupl
     lifted, state = lift(problem), run.state
     duals = duals_of(problem, state)
     if plan.dense:
+        units = seen(run.units, state.x, objective(problem, state.x))
+        run = replace(run, units=units)
         vector, duals = newton.polish(lifted, run.workspace, state.x[VECTOR], duals, state.rho)
         point = candidate(lifted, {VECTOR: vector}, None)
         zero = {VECTOR: jnp.zeros_like(vector)}
         e = tuple(q.map(point) - q.data for q in lifted.quadratics)
-        return run, point, certificate_of(lifted, point, e, duals, zero)
+        return run, point, certificate_of(lifted, point, e, duals, zero, units)
     point = candidate(problem, state.x, state.z)
     due = jnp.zeros((), bool)
     if plan.regions:
         due = settings.polish & (state.iteration >= run.polish_at)
         raw = point, duals
         point, duals = lax.cond(due, lambda: regions.polish(problem, run.workspace.rhs, *raw), lambda: raw)
-    quick = promise(lifted, point, duals)
+    quick = promise(lifted, point, duals, run.units)
+    units = seen(run.units, point, quick.objective)
+    run = replace(run, units=units)
     if plan.regions:
         run = _after_polish(problem, plan, run, point, quick, due)
 
@@ -194,12 +200,12 @@ def restart_at(problem: Problem, state: State, x: Point, duals: tuple[Array, ...
 
 
 def better(a: Certificate, b: Certificate, settings: Settings) -> Array:
-    """Whether a is nearer to its settings than b (anything is nearer than NaN)."""
+    """Whether a is nearer to its tolerances than b (than NaN, always); where nothing is known of b, the later one."""
 
     def distance(c: Certificate) -> Array:
         return jnp.maximum(c.relative_gap / settings.tol, c.violation / settings.feasibility_tol)
 
-    return ~(distance(b) <= distance(a))
+    return ~(distance(b) <= distance(a)) | jnp.isinf(distance(b))
 
 
 def check(problem: Problem, plan: Plan, run: Run, before: State, settings: Settings) -> Run:

@@ -31,6 +31,8 @@ from admm_jax.expressions import (
     tv2d,
 )
 from admm_jax.model import MAXIMIZE, MINIMIZE, Model
+from admm_jax.solution import Solution
+from admm_jax.status import Status
 
 __all__ = [
     "MAXIMIZE",
@@ -47,6 +49,8 @@ __all__ = [
     "Param",
     "ParameterError",
     "ShapeError",
+    "Solution",
+    "Status",
     "Var",
     "abs",
     "conv2d",

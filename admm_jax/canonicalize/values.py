@@ -27,7 +27,7 @@ class Values:
     Attributes:
         xp: numpy or jax.numpy.
         dtype: In which the arithmetic is done.
-        result: The dtype of the problem: that of the JAX arrays, or float64 if there are none.
+        result: The dtype of the problem: that of the JAX arrays, at least float32, or float64 if there are none.
     """
 
     def __init__(self, roots: list[Expr], params: Mapping[Param, Any] | None, kept: dict | None = None) -> None:
@@ -35,9 +35,11 @@ class Values:
         used: list[Any] = [p for root in roots for p in root.parameters]
         given = {p: np.full(p.shape, -1.0 if p.sign < 0 else 1.0) for p in used} if params is None else params
         arrays = [given[p] for p in used] + [c.value for c in _constants(roots)]
-        dtypes = [a.dtype for a in arrays if isinstance(a, jax.Array) and jnp.issubdtype(a.dtype, jnp.floating)]
+        owned = [a for a in arrays if isinstance(a, jax.Array) and jnp.issubdtype(a.dtype, jnp.floating)]
         self.xp: Any = jnp if any(is_traced(a) for a in arrays) else np
-        self.result = jnp.result_type(*dtypes) if dtypes else np.dtype(np.float64)
+        # of the arrays themselves, for a traced Python number adapts to the rest; half precision is only for storage
+        result = jnp.result_type(*owned) if owned else np.dtype(np.float64)
+        self.result = np.dtype(np.float32) if result.itemsize < 4 else result
         self.dtype = self.result if self.xp is jnp else np.dtype(np.float64)
         # with the node itself, whose id then stays its own
         self.memo: dict[int, tuple[Expr, Any]] = {id(p): (p, self.array(value)) for p, value in given.items()}

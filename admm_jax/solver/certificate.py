@@ -14,12 +14,15 @@ residual r. It is absorbed in both: solve (Q^T W Q + B^T omega B) phi = -r, e +=
 projected onto dom g*; the parts of p that had to be projected are held fast (omega = 0) in the next round. A last
 solve absorbs what is left, and (e, p) is scaled into dom g*. What rounding still leaves of r is charged at its full
 price: min over x' of <r, x' - x> >= -sum |r| R, for all minimisers whose entries lie within R of those of x
-(`RADIUS` times the largest entry of x: the one assumption, and it multiplies a residual at rounding level).
+(`RADIUS` times the size of x: the one assumption, and it multiplies a residual at rounding level).
+
+"Relative" needs a size that does not vanish where an optimum is zero: see `Units`.
 """
 
 from __future__ import annotations
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 
 from admm_jax.problem import Point, Problem
@@ -27,12 +30,24 @@ from admm_jax.pytree import pytree_dataclass, replace
 from admm_jax.solver.spectral import solve_normal
 from admm_jax.solver.vectors import add, dtype_of
 
-RADIUS = 3.0  # minimisers are taken to lie within this many times max|x| of x, entry by entry
+RADIUS = 3.0  # minimisers are taken to lie within this many times the size of x of x, entry by entry
+
+
+@pytree_dataclass
+class Units:
+    """`point`: the size of x that the data suggest, or the largest that an iterate had; `value`: the same of f.
+
+    They only matter where x or f is zero: an error below rounding of what was computed with counts as none.
+    """
+
+    point: Array
+    value: Array
+
 
 @pytree_dataclass
 class Certificate:
     """`gap`: bound on |f(x) - f*|; `relative_gap`: the same over max(|f|, floor); `violation`: of the constraints,
-    relative to the size of the constrained quantity; `duals`: the feasible dual point that proves it.
+    relative to the size of what is constrained; `duals`: the feasible dual point that proves it.
     """
 
     objective: Array
@@ -66,21 +81,50 @@ def stationarity(problem: Problem, e: tuple[Array, ...], p: tuple[Array, ...], z
     return out
 
 
-def violation(problem: Problem, x: Point) -> Array:
-    """The largest violation of a constraint, relative to the largest entry of the constrained quantity (at least of x)."""
-    dtype = dtype_of(x)
-    worst = jnp.zeros((), dtype)
+def size_of(x: Point) -> Array:
+    """The largest |x_i|."""
+    return jnp.max(jnp.stack([jnp.max(jnp.abs(value)) for value in x.values()]))
+
+
+def initial_units(problem: Problem, point: Point) -> Units:
+    """Units before the first iteration; `point` is what the data alone suggest."""
+    energy = jnp.zeros((), dtype_of(point))
+    for quadratic in problem.quadratics:
+        data = jnp.broadcast_to(quadratic.data, quadratic.map.out_shape)
+        energy = energy + jnp.sum(quadratic.weight * data**2) / 2
+    return Units(size_of(point), energy)
+
+
+def larger(old: Array, new: Array) -> Array:
+    """The larger of a unit and a new size, if that is finite."""
+    return jnp.where(jnp.isfinite(new), jnp.maximum(old, new), old)
+
+
+def violation(problem: Problem, x: Point, units: Units) -> Array:
+    """The largest violation of a constraint on A x + b, relative to the largest of |A x|, |b| and ||A|| |x|.
+
+    ||A|| is the root mean square of the rows' lengths, estimated from one vector of signs: x - y <= 0 at x = y = 1 has
+    the size 1, although x - y = 0.
+    """
+    worst = jnp.zeros((), dtype_of(x))
+    extent = jnp.maximum(size_of(x), units.point)
     for penalty in problem.penalties:
         if penalty.function.is_constraint:
             value = penalty.map(x)
             excess = penalty.function.violation(value + penalty.offset)
+            signs = np.sign(np.sin(1.0 + np.arange(value.size) ** 1.5)).reshape(value.shape)
+            rows = penalty.map.adjoint(jnp.asarray(signs, value.dtype))
+            length = jnp.sqrt(sum(jnp.sum(row**2) for row in rows.values()) / value.size)
             size = jnp.maximum(jnp.max(jnp.abs(value)), jnp.max(jnp.abs(penalty.offset)))
+            size = jnp.maximum(size, length * extent)
             largest = jnp.max(jnp.abs(excess))
             worst = jnp.maximum(worst, jnp.where(largest > 0, largest / jnp.maximum(size, largest), 0))
     return worst
 
 
-def evaluate(problem: Problem, x: Point, e: tuple[Array, ...], p: tuple[Array, ...], leftover: Point) -> Array:
+def evaluate(
+    problem: Problem, x: Point, e: tuple[Array, ...], p: tuple[Array, ...], leftover: Point, units: Units
+) -> Array:
     """The bound on |f(x) - f*| that (e, p) proves, p in dom g*; the leftover stationarity is charged at RADIUS."""
     dtype = dtype_of(x)
     total = jnp.zeros((), dtype)
@@ -93,12 +137,16 @@ def evaluate(problem: Problem, x: Point, e: tuple[Array, ...], p: tuple[Array, .
         # an infeasible x may lie below f*: by at most <p*, outside>, and p is the estimate of p*
         total = total + 2 * jnp.sum(jnp.abs(part * outside))
     for name, value in x.items():
-        total = total + RADIUS * jnp.max(jnp.abs(value)) * jnp.sum(jnp.abs(leftover[name]))
+        extent = jnp.maximum(jnp.max(jnp.abs(value)), units.point)
+        force = jnp.sum(jnp.abs(leftover[name]))
+        # nothing is known of minimisers where x and all units are zero: then a force that is left proves nothing
+        price = jnp.where(extent > 0, RADIUS * extent * force, jnp.inf)
+        total = total + jnp.where(force > 0, price, 0)
     return total
 
 
 def certify(
-    problem: Problem, x: Point, known: Certificate, unit: Array, *, rounds: int, inner: int, last: int
+    problem: Problem, x: Point, known: Certificate, unit: Array, units: Units, *, rounds: int, inner: int, last: int
 ) -> Certificate:
     """The certificate of x with duals built from those of `known`, in `rounds` of absorbing and projecting.
 
@@ -134,11 +182,11 @@ def certify(
         return e, p, omegas, residual
 
     e, p, _, leftover = lax.fori_loop(0, rounds + 2, body, (e, p, omegas, zero))
-    gap = evaluate(problem, x, e, p, leftover)
-    return replace(known, gap=gap, relative_gap=gap / size_of_objective(problem, known.objective), duals=p)
+    gap = evaluate(problem, x, e, p, leftover, units)
+    return replace(known, gap=gap, relative_gap=gap / size_of_objective(problem, known.objective, p, units), duals=p)
 
 
-def promise(problem: Problem, x: Point, p: tuple[Array, ...]) -> Certificate:
+def promise(problem: Problem, x: Point, p: tuple[Array, ...], units: Units) -> Certificate:
     """A certificate without the absorbing: true only in its objective and violation, its gap is what is left to hope for.
 
     It counts the Fenchel gaps of x with p as if (Q x - d, p) were feasible: cheap, and about what `certify` would find.
@@ -150,24 +198,26 @@ def promise(problem: Problem, x: Point, p: tuple[Array, ...]) -> Certificate:
         value = penalty.map(x) + penalty.offset
         total = total + jnp.maximum(penalty.function.fenchel_gap(value - penalty.function.violation(value), part), 0)
     value = objective(problem, x)
-    return Certificate(value, total, total / size_of_objective(problem, value), violation(problem, x), p)
+    return Certificate(value, total, total / size_of_objective(problem, value, p, units), violation(problem, x, units), p)
 
 
 def certificate_of(
-    problem: Problem, x: Point, e: tuple[Array, ...], p: tuple[Array, ...], zero: Point
+    problem: Problem, x: Point, e: tuple[Array, ...], p: tuple[Array, ...], zero: Point, units: Units
 ) -> Certificate:
     """Put the numbers together for a point x and duals that are as feasible as they will be."""
     value = objective(problem, x)
-    gap = evaluate(problem, x, e, p, stationarity(problem, e, p, zero))
-    return Certificate(value, gap, gap / size_of_objective(problem, value), violation(problem, x), p)
+    gap = evaluate(problem, x, e, p, stationarity(problem, e, p, zero), units)
+    return Certificate(value, gap, gap / size_of_objective(problem, value, p, units), violation(problem, x, units), p)
 
 
-def size_of_objective(problem: Problem, value: Array) -> Array:
-    """|f|, but at least 16 rounding units of the data's own energy: below that an objective counts as zero."""
-    dtype = value.dtype
-    total = jnp.zeros((), dtype)
-    for quadratic in problem.quadratics:
-        data = jnp.broadcast_to(quadratic.data, quadratic.map.out_shape)
-        total = total + jnp.sum(quadratic.weight * data**2) / 2
-    eps = jnp.finfo(dtype).eps
-    return jnp.maximum(jnp.abs(value), jnp.maximum(16 * eps * total, jnp.finfo(dtype).tiny / eps))
+def size_of_objective(problem: Problem, value: Array, p: tuple[Array, ...], units: Units) -> Array:
+    """|f|, but at least 16 rounding units of what f is a sum of: below that an objective counts as zero.
+
+    A minimum of zero has terms <A^T p, x> whose forces do not vanish: they count at the size of x.
+    """
+    eps, tiny = jnp.finfo(value.dtype).eps, jnp.finfo(value.dtype).tiny
+    force = sum((jnp.sum(jnp.abs(cost)) for cost in problem.linear.values()), start=jnp.zeros_like(value))
+    for penalty, part in zip(problem.penalties, p, strict=True):
+        force = force + sum(jnp.sum(jnp.abs(v)) for v in penalty.map.adjoint(part).values())
+    floor = 16 * eps * jnp.maximum(units.value, units.point * force)
+    return jnp.maximum(jnp.abs(value), jnp.maximum(floor, tiny / eps))

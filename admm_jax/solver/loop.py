@@ -17,7 +17,7 @@ from admm_jax.prox.total_variation import TotalVariation
 from admm_jax.pytree import pytree_dataclass, replace
 from admm_jax.solution import History
 from admm_jax.solver import newton, regions
-from admm_jax.solver.certificate import Certificate, Units, certificate_of, certify, initial_units, objective, promise, seen
+from admm_jax.solver.certificate import Certificate, Units, certificate_of, certify, initial_units, larger, promise, size_of
 from admm_jax.solver.detect import infeasible, unbounded
 from admm_jax.solver.plan import Plan
 from admm_jax.solver.rewrite import VECTOR, lift
@@ -142,13 +142,11 @@ def _examine(problem: Problem, plan: Plan, run: Run, settings: Settings) -> tupl
     lifted, state = lift(problem), run.state
     duals = duals_of(problem, state)
     if plan.dense:
-        units = seen(run.units, state.x, objective(problem, state.x))
-        run = replace(run, units=units)
         vector, duals = newton.polish(lifted, run.workspace, state.x[VECTOR], duals, state.rho)
         point = candidate(lifted, {VECTOR: vector}, None)
         zero = {VECTOR: jnp.zeros_like(vector)}
         e = tuple(q.map(point) - q.data for q in lifted.quadratics)
-        return run, point, certificate_of(lifted, point, e, duals, zero, units)
+        return run, point, certificate_of(lifted, point, e, duals, zero, run.units)
     point = candidate(problem, state.x, state.z)
     due = jnp.zeros((), bool)
     if plan.regions:
@@ -156,8 +154,6 @@ def _examine(problem: Problem, plan: Plan, run: Run, settings: Settings) -> tupl
         raw = point, duals
         point, duals = lax.cond(due, lambda: regions.polish(problem, run.workspace.rhs, *raw), lambda: raw)
     quick = promise(lifted, point, duals, run.units)
-    units = seen(run.units, point, quick.objective)
-    run = replace(run, units=units)
     if plan.regions:
         run = _after_polish(problem, plan, run, point, quick, due)
 
@@ -269,11 +265,14 @@ def advance(
     def body(run: Run) -> Run:
         target = jnp.minimum(run.next_check, limit)
 
-        def one(pair: tuple[State, State]) -> tuple[State, State]:
-            return pair[1], step(problem, plan, run.workspace, pair[1])
+        def one(carry: tuple[State, State, Array]) -> tuple[State, State, Array]:
+            _, before, extent = carry
+            state = step(problem, plan, run.workspace, before)
+            return before, state, larger(extent, size_of(state.x))
 
-        before, state = lax.while_loop(lambda pair: pair[1].iteration < target, one, (run.state, run.state))
-        run = replace(run, state=state)
+        start = run.state, run.state, run.units.point
+        before, state, extent = lax.while_loop(lambda carry: carry[1].iteration < target, one, start)
+        run = replace(run, state=state, units=replace(run.units, point=extent))
         due = (state.iteration >= run.next_check) | (state.iteration >= settings.max_iterations)
         return lax.cond(due, lambda: check(problem, plan, run, before, settings), lambda: run)
 

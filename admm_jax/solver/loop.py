@@ -159,7 +159,14 @@ def _examine(problem: Problem, plan: Plan, run: Run, settings: Settings) -> tupl
 
     def full() -> Certificate:
         return certify(
-            lifted, point, quick, state.rho / 10, rounds=plan.rounds, inner=plan.round_steps, last=plan.last_steps
+            lifted,
+            point,
+            quick,
+            state.rho,
+            run.units,
+            rounds=plan.rounds,
+            inner=plan.round_steps,
+            last=plan.last_steps,
         )
 
     # the certificate costs tens of iterations: only pay for it when it can succeed

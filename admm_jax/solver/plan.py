@@ -30,7 +30,7 @@ class Plan:
     prox_steps: int = 10
     relaxation: float = 1.6
     first_check: int = 25
-    rounds: int = 6  # of absorbing and projecting in a certificate, each of `round_steps` CG steps
+    rounds: int = 10  # of absorbing and projecting in a certificate, each of `round_steps` CG steps
     round_steps: int = 15
     last_steps: int = 250
     rho_tolerance: float = 20.0  # rho moves when sqrt(primal / dual residual) is this far from 1

@@ -19,6 +19,7 @@ from admm_jax.pytree import replace
 from admm_jax.solution import History, Solution
 from admm_jax.solver.loop import Run, Settings, advance, begin
 from admm_jax.solver.plan import Plan, make_plan
+from admm_jax.solver.programs import Program
 from admm_jax.solver.rewrite import VECTOR, densify, flatten, lift, unflatten
 from admm_jax.solver.state import State
 from admm_jax.status import Status
@@ -94,8 +95,7 @@ def internal(problem: Problem, plan: Plan, dtype: np.dtype) -> Problem:
     return densify(lift(problem), jnp.dtype(dtype)) if plan.dense else problem
 
 
-@partial(jax.jit, static_argnames=("plan", "dtype"))
-def start(
+def _start(
     problem: Problem, settings: Settings, x: Point, state: State | None, *, plan: Plan, dtype: np.dtype
 ) -> tuple[Problem, Run]:
     """The iterated problem and a run at its beginning."""
@@ -104,10 +104,13 @@ def start(
     return inner, begin(inner, plan, jnp.dtype(dtype), settings, point, state)
 
 
-@partial(jax.jit, static_argnames=("plan",))
-def resume(problem: Problem, run: Run, limit: Array, settings: Settings, *, plan: Plan) -> Run:
+def _resume(problem: Problem, run: Run, limit: Array, settings: Settings, *, plan: Plan) -> Run:
     """Go on until `limit` iterations in all; `problem` is the iterated one."""
     return advance(problem, plan, run, limit, settings)
+
+
+start = Program(_start, "plan", "dtype")
+resume = Program(_resume, "plan")
 
 
 @partial(jax.jit, static_argnames=("plan", "dtype"))
@@ -115,7 +118,7 @@ def solve(
     problem: Problem, settings: Settings, x: Point, state: State | None, *, plan: Plan, dtype: np.dtype
 ) -> Solution:
     """One `while_loop` from start to end."""
-    inner, run = start(problem, settings, x, state, plan=plan, dtype=dtype)
+    inner, run = _start(problem, settings, x, state, plan=plan, dtype=dtype)
     run = advance(inner, plan, run, jnp.asarray(NO_LIMIT, jnp.int32), settings)
     status = jnp.where(run.status == Status.SOLVE_UNKNOWN.value, Status.SOLVE_OVER_MAX_ITER.value, run.status)
     return finish(problem, run, status, plan=plan)

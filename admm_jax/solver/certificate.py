@@ -25,7 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from admm_jax.problem import Point, Problem
+from admm_jax.problem import LinearMap, Point, Problem
 from admm_jax.pytree import pytree_dataclass, replace
 from admm_jax.solver.spectral import solve_normal
 from admm_jax.solver.vectors import add, dtype_of
@@ -46,8 +46,8 @@ class Units:
 
 @pytree_dataclass
 class Certificate:
-    """`gap`: bound on |f(x) - f*|; `relative_gap`: the same over max(|f|, floor); `violation`: of the constraints,
-    relative to the size of what is constrained; `duals`: the feasible dual point that proves it.
+    """`gap`: bound on |f(x) - f*|; `relative_gap`: the same over |f| (see `size_of_objective`); `violation`: of the
+    constraints, relative to the size of what is constrained; `duals`: the feasible dual point that proves it.
     """
 
     objective: Array
@@ -86,13 +86,38 @@ def size_of(x: Point) -> Array:
     return jnp.max(jnp.stack([jnp.max(jnp.abs(value)) for value in x.values()]))
 
 
+def _signs(shape: tuple[int, ...], dtype: jnp.dtype) -> Array:
+    """A fixed array of +1 and -1 without a pattern."""
+    size = int(np.prod(shape))
+    return jnp.asarray(np.where(np.sin(1.0 + np.arange(size) ** 1.5) < 0, -1.0, 1.0).reshape(shape), dtype)
+
+
+def row_length(problem_map: LinearMap, dtype: jnp.dtype) -> Array:
+    """Root mean square of the lengths of A's rows, estimated from A^T s for signs s (Hutchinson 1989)."""
+    signs = _signs(problem_map.out_shape, dtype)
+    return jnp.sqrt(sum(jnp.sum(row**2) for row in problem_map.adjoint(signs).values()) / max(signs.size, 1))
+
+
 def initial_units(problem: Problem, point: Point) -> Units:
-    """Units before the first iteration; `point` is what the data alone suggest."""
-    energy = jnp.zeros((), dtype_of(point))
+    """Units before the first iteration: `point` is what the quadratics say, the offsets b of A x + b say |b| / ||A||.
+
+    The unit of f is the quadratics' energy, and what the rest costs at a point of signs of that size.
+    """
+    dtype = dtype_of(point)
+    extent, value = size_of(point), jnp.zeros((), dtype)
+    for penalty in problem.penalties:
+        length = row_length(penalty.map, dtype)
+        size = jnp.max(jnp.abs(penalty.offset))
+        extent = jnp.maximum(extent, jnp.where(length > 0, size / jnp.where(length > 0, length, 1), 0))
     for quadratic in problem.quadratics:
         data = jnp.broadcast_to(quadratic.data, quadratic.map.out_shape)
-        energy = energy + jnp.sum(quadratic.weight * data**2) / 2
-    return Units(size_of(point), energy)
+        value = value + jnp.sum(quadratic.weight * data**2) / 2
+    probe = {name: extent * _signs(part.shape, dtype) for name, part in point.items()}
+    for name, cost in problem.linear.items():
+        value = value + jnp.sum(jnp.abs(cost * probe[name]))
+    for penalty in problem.penalties:
+        value = value + penalty.function(penalty.map(probe))
+    return Units(extent, value)
 
 
 def larger(old: Array, new: Array) -> Array:
@@ -112,9 +137,7 @@ def violation(problem: Problem, x: Point, units: Units) -> Array:
         if penalty.function.is_constraint:
             value = penalty.map(x)
             excess = penalty.function.violation(value + penalty.offset)
-            signs = np.sign(np.sin(1.0 + np.arange(value.size) ** 1.5)).reshape(value.shape)
-            rows = penalty.map.adjoint(jnp.asarray(signs, value.dtype))
-            length = jnp.sqrt(sum(jnp.sum(row**2) for row in rows.values()) / value.size)
+            length = row_length(penalty.map, value.dtype)
             size = jnp.maximum(jnp.max(jnp.abs(value)), jnp.max(jnp.abs(penalty.offset)))
             size = jnp.maximum(size, length * extent)
             largest = jnp.max(jnp.abs(excess))
@@ -183,7 +206,8 @@ def certify(
 
     e, p, _, leftover = lax.fori_loop(0, rounds + 2, body, (e, p, omegas, zero))
     gap = evaluate(problem, x, e, p, leftover, units)
-    return replace(known, gap=gap, relative_gap=gap / size_of_objective(problem, known.objective, p, units), duals=p)
+    size = size_of_objective(problem, known.objective, gap, p, units)
+    return replace(known, gap=gap, relative_gap=gap / size, duals=p)
 
 
 def promise(problem: Problem, x: Point, p: tuple[Array, ...], units: Units) -> Certificate:
@@ -198,7 +222,8 @@ def promise(problem: Problem, x: Point, p: tuple[Array, ...], units: Units) -> C
         value = penalty.map(x) + penalty.offset
         total = total + jnp.maximum(penalty.function.fenchel_gap(value - penalty.function.violation(value), part), 0)
     value = objective(problem, x)
-    return Certificate(value, total, total / size_of_objective(problem, value, p, units), violation(problem, x, units), p)
+    size = size_of_objective(problem, value, total, p, units)
+    return Certificate(value, total, total / size, violation(problem, x, units), p)
 
 
 def certificate_of(
@@ -207,17 +232,20 @@ def certificate_of(
     """Put the numbers together for a point x and duals that are as feasible as they will be."""
     value = objective(problem, x)
     gap = evaluate(problem, x, e, p, stationarity(problem, e, p, zero), units)
-    return Certificate(value, gap, gap / size_of_objective(problem, value, p, units), violation(problem, x, units), p)
+    size = size_of_objective(problem, value, gap, p, units)
+    return Certificate(value, gap, gap / size, violation(problem, x, units), p)
 
 
-def size_of_objective(problem: Problem, value: Array, p: tuple[Array, ...], units: Units) -> Array:
-    """|f|, but at least 16 rounding units of what f is a sum of: below that an objective counts as zero.
+def size_of_objective(problem: Problem, value: Array, gap: Array, p: tuple[Array, ...], units: Units) -> Array:
+    """|f|; but where f and the gap are both below 16 rounding units of what f is a sum of, the size of that sum.
 
-    A minimum of zero has terms <A^T p, x> whose forces do not vanish: they count at the size of x.
+    An optimum of zero can be told to rounding only, and then no number is small beside |f|. The forces A^T p count at
+    the size of x: they do not vanish where f does.
     """
     eps, tiny = jnp.finfo(value.dtype).eps, jnp.finfo(value.dtype).tiny
     force = sum((jnp.sum(jnp.abs(cost)) for cost in problem.linear.values()), start=jnp.zeros_like(value))
     for penalty, part in zip(problem.penalties, p, strict=True):
         force = force + sum(jnp.sum(jnp.abs(v)) for v in penalty.map.adjoint(part).values())
-    floor = 16 * eps * jnp.maximum(units.value, units.point * force)
-    return jnp.maximum(jnp.abs(value), jnp.maximum(floor, tiny / eps))
+    whole = jnp.maximum(units.value, units.point * force)
+    zero = jnp.maximum(jnp.abs(value), gap) <= 16 * eps * whole
+    return jnp.maximum(jnp.where(zero, whole, jnp.abs(value)), tiny / eps)

@@ -25,7 +25,7 @@ from admm_jax.status import Status
 
 PIECE = 0.2  # seconds that a piece should take
 DISPLAY = 0.1  # seconds between two looks at the display, the clock and the keyboard
-LINGER = 10.0  # seconds that the interpreter's end waits for pieces left in the background
+LINGER = 30.0  # seconds, at most, that the end of the interpreter waits for pieces left in the background
 FIRST_PIECE = 200_000  # unknowns times iterations of the first piece, before anything has been timed
 
 

@@ -1,0 +1,1 @@
+"""Convex functions with their proximal operators and conjugates."""

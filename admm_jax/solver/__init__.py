@@ -1,0 +1,1 @@
+"""ADMM: plan, state, step, certificate, polishing, and the loops that drive them."""

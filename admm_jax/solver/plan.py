@@ -24,9 +24,8 @@ class Plan:
     """
 
     dense: bool
-    cg_steps: int = 25
+    cg_steps: int = 12
     cg_tol: float = 0.15  # reduction of the residual that ends a warm-started x-update early
-    preconditioned_tol: float = 0.005  # the same in the preconditioner's norm, which sees less of the error
     prox_steps: int = 10
     relaxation: float = 1.6
     first_check: int = 25

@@ -10,6 +10,8 @@ Boyd, Parikh, Chu, Peleato & Eckstein 2011, sections 3.1-3.4; over-relaxation: E
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax.numpy as jnp
 import jax.scipy.linalg as jsl
 from jax import Array
@@ -17,7 +19,7 @@ from jax import Array
 from admm_jax.problem import Penalty, Point, Problem
 from admm_jax.prox.total_variation import TotalVariation
 from admm_jax.pytree import replace
-from admm_jax.solver.spectral import solve_normal
+from admm_jax.solver.linear import conjugate_gradients, normal
 from admm_jax.solver.plan import Plan
 from admm_jax.solver.rewrite import VECTOR
 from admm_jax.solver.state import RHO_RANGE, State, Workspace, factorise
@@ -32,7 +34,8 @@ def x_update(problem: Problem, plan: Plan, workspace: Workspace, state: State) -
     if plan.dense:
         return {VECTOR: jsl.cho_solve((state.factor, True), rhs[VECTOR])}
     rhos = (state.rho,) * len(problem.penalties)
-    return solve_normal(problem, rhos, rhs, state.x, steps=plan.cg_steps, tol=plan.cg_tol, preconditioned_tol=plan.preconditioned_tol)
+    operator = partial(normal, problem, rhos)
+    return conjugate_gradients(operator, rhs, state.x, steps=plan.cg_steps, tol=plan.cg_tol)[0]
 
 
 def z_update(penalty: Penalty, plan: Plan, v: Array, rho: Array, field: Array) -> tuple[Array, Array]:

@@ -85,7 +85,8 @@ def factorise(workspace: Workspace, plan: Plan, rho: Array) -> Array:
     if not plan.dense:
         return workspace.gram
     matrix = workspace.gram + rho * workspace.penalty_gram
-    shift = jnp.finfo(matrix.dtype).eps * 16 * (jnp.trace(matrix) + jnp.finfo(matrix.dtype).tiny)
+    trace = jnp.trace(matrix)
+    shift = jnp.where(trace > 0, jnp.finfo(matrix.dtype).eps * 16 * trace, 1)
     return jsl.cholesky(matrix + shift * jnp.eye(matrix.shape[0], dtype=matrix.dtype), lower=True)
 
 

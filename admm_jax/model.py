@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from admm_jax.builder import MAXIMIZE, MINIMIZE, ModelBuilder
 from admm_jax.errors import DataError, ModelError, ShapeError
@@ -129,7 +130,7 @@ class Model(ModelBuilder):
         self._solution = outcome.solution
         self._seconds = outcome.seconds
         for variable in self.variables:
-            variable._value = self._solution.values[variable.label]
+            variable._value = np.asarray(self._solution.values[variable.label])
         if outcome.interrupted:
             raise KeyboardInterrupt
 
@@ -220,7 +221,7 @@ class Model(ModelBuilder):
 
 
 def _on_host(value: Any) -> Any:
-    if isinstance(value, jax.core.Tracer):
+    if isinstance(value, Tracer):
         raise ModelError("optimize takes numbers and not traced arrays: inside jit, vmap and grad call solve")
     return np.asarray(value) if isinstance(value, jax.Array) else value
 

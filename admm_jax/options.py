@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.core import Tracer
 
 from admm_jax.errors import DataError
 
@@ -79,7 +80,7 @@ def checked(name: str, value: Any) -> Any:
     if value is None and option.default is None:
         return None
     wanted = {float: "a number", int: "a whole number", bool: "True or False"}[option.kind]
-    plain = value.item() if isinstance(value, np.generic | np.ndarray | jax.Array) and value.ndim == 0 else value
+    plain: Any = value.item() if isinstance(value, np.generic | np.ndarray | jax.Array) and value.ndim == 0 else value
     good = isinstance(plain, bool | int | float) and not math.isnan(plain)
     if good and option.kind is bool:
         good = plain in (0, 1)
@@ -107,7 +108,7 @@ def merged(base: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
         seen[own] = name
         if not OPTIONS[own].pure:
             raise DataError(f"option {name!r} has no meaning in solve, only in optimize")
-        if own == "relaxation" and isinstance(value, jax.core.Tracer):
+        if own == "relaxation" and isinstance(value, Tracer):
             raise DataError(f"option {name!r} belongs to the compiled program: it cannot be traced, got {value!r:.60}")
-        out[own] = value if isinstance(value, jax.core.Tracer) else checked(own, value)
+        out[own] = value if isinstance(value, Tracer) else checked(own, value)
     return out

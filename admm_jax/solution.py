@@ -5,9 +5,9 @@ from __future__ import annotations
 import html
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 from jax import Array
+from jax.core import Tracer
 
 from admm_jax.problem import Point
 from admm_jax.pytree import pytree_dataclass, replace
@@ -92,7 +92,7 @@ class Solution:
         return rows
 
     def _abstract(self) -> str | None:
-        if isinstance(self.status, jax.core.Tracer):
+        if isinstance(self.status, Tracer):
             return f"<Solution: {', '.join(self.values)}, traced>"
         if np.ndim(self.status) > 0:
             done = int(np.sum(np.asarray(self.converged)))

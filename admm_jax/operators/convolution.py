@@ -6,6 +6,8 @@ that does it. All of them agree to rounding, and each adjoint is exact for its o
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -237,6 +239,8 @@ def specialise(op: Conv2D, implementation: str, dtype: DTypeLike | None = None) 
     if factors is None:
         p, q = op.kernel_shape
         raise ValueError(f"Conv2D: implementation 'separable' needs a kernel of rank 1 or 2, got {p}×{q} of more")
+    columns: Any
+    rows: Any
     columns, rows = factors
     if op.flip:
         columns, rows = columns[:, ::-1], rows[:, ::-1]
@@ -272,7 +276,7 @@ def _float_dtype(kernel: Array) -> DTypeLike:
     return kernel.dtype if jnp.issubdtype(kernel.dtype, jnp.floating) else jnp.result_type(float)
 
 
-def _as_float(kernel: Array, dtype: DTypeLike) -> Array:
+def _as_float(kernel: Any, dtype: DTypeLike) -> Any:
     """The kernel in `dtype`: by JAX if JAX owns it, else by NumPy, where float64 needs no mode and nothing compiles."""
     return kernel.astype(dtype) if isinstance(kernel, jax.Array) else np.asarray(kernel, dtype)
 

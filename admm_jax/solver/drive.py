@@ -8,7 +8,7 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -47,7 +47,8 @@ class _Worker(threading.Thread):
     def __init__(self, pieces: Iterator[Run], began: float, sense: int) -> None:
         super().__init__(daemon=True, name="admm_jax")
         self.pieces, self.began, self.sense = pieces, began, sense
-        self.device = jax.config.jax_default_device  # of the caller's thread
+        config: Any = jax.config
+        self.device = config.jax_default_device  # of the caller's thread
         self.stop = threading.Event()
         self.done = threading.Event()
         self.last: Run | None = None
@@ -180,21 +181,25 @@ def _to_numpy(
     status = Status.SOLVE_UNKNOWN if run is None else Status(int(run.status))
     if status is Status.SOLVE_UNKNOWN:
         status = Status.SOLVE_OVER_MAX_ITER if ending is None else ending
-    number = np.asarray(status.value, np.int32)
+    number: Any = np.asarray(status.value, np.int32)
     if run is not None:
         host = jax.tree.map(np.array, replace(run, workspace=None))
         return finish(problem, host, number, plan=plan)
-    infinity, none = np.asarray(np.inf, dtype), np.full(HISTORY, np.nan, dtype)
+    values: Any = {name: np.array(value) for name, value in x.items()}
+    infinity: Any = np.asarray(np.inf, dtype)
+    unknown: Any = np.asarray(np.nan, dtype)
+    zero: Any = np.zeros((), np.int32)
+    none: Any = np.full(HISTORY, np.nan, dtype)
     return Solution(
-        values={name: np.array(value) for name, value in x.items()},
+        values=values,
         objective=infinity,
         gap=infinity,
         violation=infinity,
         primal_residual=infinity,
         dual_residual=infinity,
         status=number,
-        iterations=np.zeros((), np.int32),
-        rho=np.asarray(np.nan, dtype),
+        iterations=zero,
+        rho=unknown,
         state=None,
         history=History(*(none for _ in History._fields)),
         multipliers=(),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import jax
 import numpy as np
+from jax.core import Tracer
 
 from admm_jax.operators.base import (
     Broadcast,
@@ -125,7 +125,7 @@ def _prox(penalty: Penalty, plan: Plan) -> str:
             return f"split again on the differences D z: {PROXES[type(function.lifted())]}"
         return f"{plan.prox_steps} steps of Chambolle's dual projection (FGP), warm-started from the last dual field"
     if isinstance(function, fn.Box):
-        known = not any(isinstance(bound, jax.core.Tracer) for bound in (function.lower, function.upper))
+        known = not any(isinstance(bound, Tracer) for bound in (function.lower, function.upper))
         if known and np.array_equal(function.lower, function.upper):
             return "the fixed values themselves"
     return PROXES[type(function)]

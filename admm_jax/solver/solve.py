@@ -124,7 +124,7 @@ def solve(
     return finish(problem, run, status, plan=plan)
 
 
-def finish(problem: Problem, run: Run, status: Array | np.ndarray, *, plan: Plan) -> Solution:
+def finish(problem: Problem, run: Run, status: Any, *, plan: Plan) -> Solution:
     """The solution that a run stands for, whether it has converged or not. It computes nothing: NumPy stays NumPy."""
     values = unflatten(problem, run.point[VECTOR]) if plan.dense else run.point
     certificate = run.certificate

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 from collections.abc import Iterator
 
 import jax
@@ -38,6 +39,33 @@ def deblurring(kernel: np.ndarray = KERNEL) -> admm.Model:
     residual = admm.conv2d(U, kernel, "same") - B
     model.setObjective(lam * admm.tv2d(U) + 0.5 * admm.sum(admm.square(residual)))
     return model
+
+
+def deblurring_objective(U: np.ndarray) -> float:
+    """The objective of `deblurring` for `DEBLURRING`, by hand."""
+    variation = np.abs(np.diff(U, axis=0)).sum() + np.abs(np.diff(U, axis=1)).sum()
+    return float(0.5 * np.sum((admm.conv2d(U, KERNEL, "same") - IMAGE) ** 2) + 0.1 * variation)
+
+
+class Recorder:
+    """A display that keeps what it is told; with `stop_at` it is a user who presses Ctrl-C at a record."""
+
+    def __init__(self, stop_at=None, error=None):
+        self.info, self.records, self.solution = None, [], None
+        self.stop_at, self.error = stop_at, error
+
+    def start(self, info):
+        self.info = info
+
+    def update(self, record):
+        self.records.append(record)
+        if self.error is not None:
+            raise self.error
+        if self.stop_at is not None and len(self.records) == self.stop_at:
+            signal.raise_signal(signal.SIGINT)
+
+    def finish(self, solution):
+        self.solution = solution
 
 
 @contextlib.contextmanager

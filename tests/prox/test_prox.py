@@ -1,0 +1,314 @@
+"""Every function of the prox package: its prox is optimal, its conjugate's domain and gap are right, nothing is NaN."""
+
+from __future__ import annotations
+
+import cvxpy as cp
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.optimize
+
+from admm_jax.prox.functions import L1, Box, GroupL2, Hinge, Huber, L1Ball, L2Ball, LInf
+from admm_jax.prox.projections import project_l1_ball, project_l2_ball, safe_norm
+from admm_jax.prox.total_variation import TotalVariation
+
+SHAPE = (3, 4)
+RNG = np.random.default_rng(0)
+WEIGHT = np.where(RNG.random(SHAPE) < 0.2, 0, RNG.uniform(0.2, 2, SHAPE))  # some are zero
+LOWER = np.where(RNG.random(SHAPE) < 0.3, -np.inf, RNG.uniform(-1, 0, SHAPE))
+UPPER = np.where(RNG.random(SHAPE) < 0.3, np.inf, RNG.uniform(0, 1, SHAPE))
+UPPER[0, :2] = LOWER[0, :2] = [0.3, -0.2]  # two entries are fixed
+PIXELS = RNG.uniform(0, 2, SHAPE[1:])
+
+FUNCTIONS = {
+    "L1": lambda t: L1(t(0.7)),
+    "L1 weighted": lambda t: L1(t(WEIGHT)),
+    "L1 weightless": lambda t: L1(t(0.0)),
+    "Huber": lambda t: Huber(t(1.3), t(0.5)),
+    "Huber weighted": lambda t: Huber(t(WEIGHT), t(WEIGHT + 0.1)),
+    "Hinge": lambda t: Hinge(t(0.8)),
+    "Hinge weighted": lambda t: Hinge(t(WEIGHT)),
+    "GroupL2": lambda t: GroupL2(t(0.9), (0, 1)),
+    "GroupL2 of columns": lambda t: GroupL2(t(PIXELS), (0,)),
+    "LInf": lambda t: LInf(t(0.9)),
+    "LInf weightless": lambda t: LInf(t(0.0)),
+    "Box": lambda t: Box(t(LOWER), t(UPPER)),
+    "Box of equalities": lambda t: Box(t(WEIGHT), t(WEIGHT)),
+    "L2Ball": lambda t: L2Ball(t(1.1)),
+    "L2Ball of radius zero": lambda t: L2Ball(t(0.0)),
+    "L1Ball": lambda t: L1Ball(t(1.4)),
+    "L1Ball of radius zero": lambda t: L1Ball(t(0.0)),
+}
+DTYPES = {"float64": 1e-12, "float32": 2e-5}
+
+
+@pytest.fixture(params=DTYPES)
+def dtype(request):
+    with jax.enable_x64(request.param == "float64"):
+        yield request.param
+
+
+def points(dtype, count=6):
+    """Points of all sizes, the origin and one with ties among them."""
+    rng = np.random.default_rng(1)
+    sizes = np.geomspace(0.05, 5, count)
+    tied = np.sign(rng.normal(size=SHAPE))
+    return [jnp.asarray(p, dtype) for p in [np.zeros(SHAPE), tied, *(s * rng.normal(size=SHAPE) for s in sizes)]]
+
+
+@pytest.fixture(params=FUNCTIONS)
+def function(request, dtype):
+    return FUNCTIONS[request.param](lambda value: jnp.asarray(value, dtype))
+
+
+def size_of(*arrays):
+    return 1 + max(float(jnp.max(jnp.abs(a))) for a in arrays)
+
+
+def test_moreau(function, dtype):
+    """z = prox(v) and p = (v - z)/t: p is in dg(z), so z is in dom g, p in dom g* and their Fenchel gap is zero."""
+    for v in points(dtype):
+        for step in (0.3, 4.0):
+            z = function.prox(v, jnp.asarray(step, dtype))
+            p = (v - z) / step
+            assert z.dtype == dtype
+            tolerance = 20 * DTYPES[dtype] * size_of(v, p) ** 2
+            np.testing.assert_allclose(function.violation(z), 0, atol=tolerance)
+            np.testing.assert_allclose(function.project_dual(p), p, atol=tolerance)
+            np.testing.assert_allclose(function.fenchel_gap(z, p), 0, atol=tolerance)
+
+
+def test_prox_by_brute_force(function, dtype):
+    """No nearby or random point of the domain has a smaller g(z) + ||z - v||^2 / (2 t)."""
+    rng = np.random.default_rng(2)
+    for v in points(dtype):
+        step = jnp.asarray(0.7, dtype)
+
+        def cost(z, v=v, step=step):
+            return float(function(z) + jnp.sum((z - v) ** 2) / (2 * step))
+
+        z = function.prox(v, step)
+        best = cost(z)
+        for scale in (1e-3, 1e-2, 0.1, 1.0):
+            other = z + scale * jnp.asarray(rng.normal(size=SHAPE), dtype)
+            other = other - function.violation(other)
+            assert cost(other) >= best - DTYPES[dtype] * (1 + abs(best))
+
+
+def test_firmly_nonexpansive(function, dtype):
+    """||prox u - prox v||^2 <= <prox u - prox v, u - v>."""
+    step, all_points = jnp.asarray(0.7, dtype), points(dtype)
+    for u, v in zip(all_points, all_points[1:], strict=False):
+        difference = function.prox(u, step) - function.prox(v, step)
+        slack = jnp.sum(difference * (u - v)) - jnp.sum(difference**2)
+        assert float(slack) >= -DTYPES[dtype] * size_of(u, v) ** 2
+
+
+def test_projections(function, dtype):
+    """Projections are idempotent, and the prox of an indicator does not depend on its step."""
+    for v in points(dtype):
+        tolerance = 10 * DTYPES[dtype] * size_of(v)
+        p = function.project_dual(v)
+        np.testing.assert_allclose(function.project_dual(p), p, atol=tolerance)
+        inside = v - function.violation(v)
+        np.testing.assert_allclose(function.violation(inside), 0, atol=tolerance)
+        if function.is_constraint:
+            assert float(function(inside)) == 0
+            for step in (0.1, 7.0):
+                np.testing.assert_allclose(function.prox(v, jnp.asarray(step, dtype)), inside, atol=tolerance)
+        else:
+            np.testing.assert_array_equal(inside, v)
+
+
+def test_dual_projection_is_nearest(function, dtype):
+    """<p - proj p, q - proj p> <= 0 for every q of dom g*."""
+    for p in points(dtype):
+        nearest = function.project_dual(p)
+        for other in points(dtype):
+            q = function.project_dual(other)
+            tolerance = 10 * DTYPES[dtype] * size_of(p, q) ** 2
+            assert float(jnp.sum((p - nearest) * (q - nearest))) <= tolerance
+
+
+CONJUGATES = {
+    L1: lambda g, p: 0.0,
+    Hinge: lambda g, p: 0.0,
+    GroupL2: lambda g, p: 0.0,
+    LInf: lambda g, p: 0.0,
+    Huber: lambda g, p: np.sum(np.divide(p**2, 2 * g.weight, out=np.zeros(SHAPE), where=np.broadcast_to(g.weight > 0, SHAPE))),
+    L2Ball: lambda g, p: g.radius * np.linalg.norm(p),
+    L1Ball: lambda g, p: g.radius * np.max(np.abs(p)),
+    Box: lambda g, p: np.sum(np.where(p > 0, p * np.where(p > 0, g.upper, 0), p * np.where(p < 0, g.lower, 0))),
+}  # fmt: skip
+
+
+def test_fenchel_gap(function, dtype):
+    """The gap is g(v) + g*(p) - <v, p>, and never negative."""
+    with np.errstate(invalid="ignore"):
+        for v in points(dtype):
+            for q in points(dtype):
+                inside, p = v - function.violation(v), function.project_dual(q)
+                own = jax.tree.map(np.asarray, function)
+                conjugate = CONJUGATES[type(function)](own, np.asarray(p, float))
+                expected = float(function(inside)) + conjugate - float(np.sum(np.asarray(inside, float) * np.asarray(p)))
+                tolerance = 20 * DTYPES[dtype] * size_of(inside, p) ** 2
+                gap = float(function.fenchel_gap(inside, p))
+                assert gap >= -tolerance
+                assert gap == pytest.approx(expected, abs=tolerance)
+
+
+def test_conjugate_is_a_supremum(function, dtype):
+    """g*(p) >= <p, v> - g(v) at random v, and no finite bound holds outside dom g*."""
+    for q in points(dtype):
+        p = function.project_dual(q)
+        outside = q - p
+        if float(jnp.max(jnp.abs(outside))) > 1e-3:
+            far = outside * 1e4
+            far = far - function.violation(far)
+            assert float(jnp.sum(q * far) - function(far)) > 0
+
+
+def test_dual_scale(function, dtype):
+    """The largest s in [0, 1] with s p in dom g*: s p is inside, and a little more is not."""
+    for q in points(dtype):
+        s = float(function.dual_scale(q))
+        assert 0 <= s <= 1
+        cone = isinstance(function, Box | L2Ball | L1Ball | Hinge)
+        if cone:
+            assert s == 1
+            continue
+        scaled = s * q
+        np.testing.assert_allclose(function.project_dual(scaled), scaled, atol=10 * DTYPES[dtype] * size_of(q))
+        if s < 1:
+            more = (s + 1e-2) * q
+            assert float(jnp.max(jnp.abs(function.project_dual(more) - more))) > 0
+
+
+def test_recession(function, dtype):
+    """lim g(v0 + t v) / t; for an indicator, the directions that stay inside."""
+    recession = function.recession()
+    origin = function.prox(jnp.zeros(SHAPE, dtype), jnp.ones((), dtype))
+    for v in points(dtype):
+        far = 1e3
+        if function.is_constraint:
+            direction = v - recession.violation(v)
+            along = origin + far * direction
+            np.testing.assert_allclose(function.violation(along), 0, atol=100 * DTYPES[dtype] * size_of(along))
+            leaving = recession.violation(v)
+            if float(jnp.max(jnp.abs(leaving))) > 1e-2:
+                assert float(jnp.max(jnp.abs(function.violation(origin + far * v)))) > 0
+        else:
+            expected = float(function(far * v) / far)
+            assert float(recession(v)) == pytest.approx(expected, rel=1e-2, abs=1e-2 * size_of(v))
+
+
+def test_derivatives_are_finite(function, dtype):
+    """At the origin, at ties and at zero groups nothing divides by zero."""
+    step = jnp.asarray(0.7, dtype)
+
+    def everything(g, v, p):
+        return jnp.sum(g.prox(v, step) * (1 + v)) + g(v) + jnp.sum(g.project_dual(p) ** 2) + jnp.sum(g.violation(v))
+
+    for v in points(dtype)[:3]:
+        gradient = jax.grad(everything, argnums=(1, 2))(function, v, v)
+        assert all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in gradient)
+        by_weight = jax.grad(everything)(function, v, v)
+        assert all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in jax.tree.leaves(by_weight))
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [L1(-1.0), L1(np.array([1.0, np.nan])), Huber(1.0, -1.0), Huber(-1.0, 1.0), Hinge(-0.1), GroupL2(-1.0, (0,)),
+     LInf(np.nan), Box(1.0, 0.0), Box(np.nan, 1.0), L2Ball(-1.0), L1Ball(np.nan), TotalVariation(-1.0, 1)],
+)  # fmt: skip
+def test_invalid(bad):
+    assert bool(bad.invalid())
+
+
+def test_valid(function):
+    assert not bool(function.invalid())
+
+
+def test_l1_projection_against_a_root(dtype):
+    """||max(|v| - theta, 0)||_1 = radius, theta by a scalar root finder."""
+    for v in points(dtype)[2:]:
+        magnitude = np.abs(np.asarray(v, float))
+        for radius in (0.2, 1.0, 0.5 * magnitude.sum()):
+            expected = np.asarray(v, float)
+            if magnitude.sum() > radius:
+                theta = scipy.optimize.brentq(lambda t, m=magnitude, r=radius: np.maximum(m - t, 0).sum() - r, 0, 50)
+                expected = np.sign(v) * np.maximum(magnitude - theta, 0)
+            found = project_l1_ball(v, jnp.asarray(radius, dtype))
+            np.testing.assert_allclose(found, expected, atol=max(1e-10, 10 * DTYPES[dtype]))
+
+
+def test_l2_projection_and_norm_at_zero(dtype):
+    zero = jnp.zeros(4, dtype)
+    assert float(safe_norm(zero)) == 0
+    np.testing.assert_array_equal(jax.grad(safe_norm)(zero), 0)
+    np.testing.assert_array_equal(jax.jacobian(lambda v: project_l2_ball(v, jnp.ones((), dtype)))(zero), np.eye(4))
+    np.testing.assert_allclose(project_l2_ball(jnp.asarray([3.0, 4.0], dtype), jnp.asarray(1.0, dtype)), [0.6, 0.8])
+
+
+# total variation
+
+IMAGE = RNG.normal(size=(5, 6))
+MAPS = {"scalar": np.array(0.4), "pixel map": RNG.uniform(0, 1, (5, 6)), "edge map": RNG.uniform(0, 1, (2, 5, 6))}
+
+
+def tv_of(x, weight, p):
+    """W TV(x) in cvxpy."""
+    down = cp.vstack([cp.diff(x, axis=0), np.zeros((1, 6))])
+    across = cp.hstack([cp.diff(x, axis=1), np.zeros((5, 1))])
+    if p == 1:
+        pair = np.broadcast_to(weight, (2, 5, 6))
+        return cp.sum(cp.multiply(pair[0], cp.abs(down))) + cp.sum(cp.multiply(pair[1], cp.abs(across)))
+    lengths = cp.norm(cp.vstack([cp.vec(down, order="C"), cp.vec(across, order="C")]), 2, axis=0)
+    return np.broadcast_to(weight, (5, 6)).ravel() @ lengths
+
+
+@pytest.mark.parametrize("p", [1, 2])
+@pytest.mark.parametrize("weight", MAPS)
+def test_variation_and_its_prox(p, weight, dtype):
+    """FGP reaches the minimiser of w TV(z) + ||z - v||^2 / (2 t) that an interior-point method finds."""
+    if p == 2 and weight == "edge map":
+        weight = "pixel map"
+    step = 0.7
+    function = TotalVariation(jnp.asarray(MAPS[weight], dtype), p)
+    x = cp.Variable((5, 6))
+    cp.Problem(cp.Minimize(tv_of(x, MAPS[weight], p) + cp.sum_squares(x - IMAGE) / (2 * step))).solve(
+        solver=cp.CLARABEL, tol_gap_abs=1e-11, tol_gap_rel=1e-11, tol_feas=1e-11
+    )
+    v = jnp.asarray(IMAGE, dtype)
+    run = jax.jit(lambda v, field: function.prox_from(v, jnp.asarray(step, dtype), field, 2000))
+    z, field = run(v, jnp.zeros((2, 5, 6), dtype))
+    assert z.dtype == dtype
+    tolerance = 1e-6 if dtype == "float64" else 1e-4
+    np.testing.assert_allclose(z, x.value, atol=tolerance)
+    np.testing.assert_allclose(float(function(z)), tv_of(np.asarray(z, float), MAPS[weight], p).value, rtol=1e-5)
+    np.testing.assert_allclose(function.lifted().project_dual(field), field, atol=1e-6)  # feasible at any moment
+    again, _ = run(v, field)
+    np.testing.assert_allclose(again, z, atol=tolerance)
+
+
+@pytest.mark.parametrize("shape", [(1,), (7,), (1, 4), (4, 1), (1, 1)])
+def test_variation_of_thin_arrays(shape, dtype):
+    function = TotalVariation(jnp.asarray(1.0, dtype), 1)
+    v = jnp.asarray(np.arange(np.prod(shape), dtype=float).reshape(shape), dtype)
+    assert float(function(v)) == v.size - 1
+    z, _ = function.prox_from(v, jnp.asarray(100.0, dtype), jnp.zeros((v.ndim, *shape), dtype), 300)
+    np.testing.assert_allclose(z, np.mean(v), atol=1e-3)
+
+
+def test_steps_of_the_prox_only_improve_the_warm_start():
+    """The distance to the prox falls from one short, warm-started run to the next."""
+    with jax.enable_x64(True):
+        function = TotalVariation(jnp.asarray(0.4), 1)
+        v, step = jnp.asarray(IMAGE), jnp.asarray(0.7)
+        exact, _ = function.prox_from(v, step, jnp.zeros((2, 5, 6)), 3000)
+        field, errors = jnp.zeros((2, 5, 6)), []
+        for _ in range(6):
+            z, field = function.prox_from(v, step, field, 10)
+            errors.append(float(jnp.max(jnp.abs(z - exact))))
+        assert errors[-1] < 1e-2 * errors[0]

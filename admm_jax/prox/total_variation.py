@@ -36,30 +36,21 @@ class TotalVariation:
     def __call__(self, v: Array) -> Array:
         return self.lifted()(Difference(v.shape)(v))
 
-    def prox_from(self, v: Array, step: Array, field: Array, iterations: int) -> tuple[Array, Array]:
+    def prox_from(self, v: Array, step: Array, field: Array, iterations: Array | int) -> tuple[Array, Array]:
         """`iterations` steps of FGP from the dual `field`; returns the prox and the new field."""
         difference, dual = Difference(v.shape), self.lifted()
         rate = 1 / (4 * v.ndim * step)
-        momenta = _momenta(iterations)
 
-        def body(i: int, carry: tuple[Array, Array]) -> tuple[Array, Array]:
-            previous, extrapolated = carry
+        def body(_: int, carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+            previous, extrapolated, t = carry
             gradient = difference(v - step * difference.adjoint(extrapolated))
             current = dual.project_dual(extrapolated + rate * gradient)
-            return current, current + momenta[i].astype(v.dtype) * (current - previous)
+            following = (1 + jnp.sqrt(1 + 4 * t * t)) / 2  # Beck & Teboulle 2009, equation 4.2
+            return current, current + (t - 1) / following * (current - previous), following
 
-        field, _ = lax.fori_loop(0, iterations, body, (field, field))
+        field, *_ = lax.fori_loop(0, iterations, body, (field, field, jnp.ones((), v.dtype)))
         return v - step * difference.adjoint(field), field
 
     def invalid(self) -> Array:
         return self.lifted().invalid()
 
-
-def _momenta(iterations: int) -> Array:
-    """(t_k - 1)/t_{k+1} with t_1 = 1, t_{k+1} = (1 + sqrt(1 + 4 t_k^2))/2 (Beck & Teboulle 2009, equation 4.2)."""
-    t, out = 1.0, []
-    for _ in range(iterations):
-        following = (1 + (1 + 4 * t * t) ** 0.5) / 2
-        out.append((t - 1) / following)
-        t = following
-    return jnp.asarray(out)

@@ -170,7 +170,8 @@ def _examine(problem: Problem, plan: Plan, run: Run, settings: Settings) -> tupl
         )
 
     # the certificate costs tens of iterations: only pay for it when it can succeed
-    hopeless = plan.promise_factor * quick.relative_gap > settings.tol
+    last = state.iteration >= settings.max_iterations
+    hopeless = (plan.promise_factor * quick.relative_gap > settings.tol) & ~last
     return run, point, lax.cond(hopeless, lambda: replace(quick, relative_gap=jnp.full_like(quick.gap, jnp.inf)), full)
 
 

@@ -27,6 +27,8 @@ class Plan:
     cg_steps: int = 12
     cg_tol: float = 0.15  # reduction of the residual that ends a warm-started x-update early
     prox_steps: int = 10
+    prox_growth: int = 10  # one more step after so many iterations
+    most_prox_steps: int = 200
     relaxation: float = 1.6
     first_check: int = 25
     rounds: int = 10  # of absorbing and projecting in a certificate, each of `round_steps` CG steps

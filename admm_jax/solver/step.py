@@ -38,10 +38,16 @@ def x_update(problem: Problem, plan: Plan, workspace: Workspace, state: State) -
     return conjugate_gradients(operator, rhs, state.x, steps=plan.cg_steps, tol=plan.cg_tol)[0]
 
 
-def z_update(penalty: Penalty, plan: Plan, v: Array, rho: Array, field: Array) -> tuple[Array, Array]:
-    """The prox of one penalty; TV continues from its dual field."""
+def z_update(
+    penalty: Penalty, plan: Plan, v: Array, rho: Array, field: Array, iteration: Array
+) -> tuple[Array, Array]:
+    """The prox of one penalty; TV continues from its dual field, in more steps as the iteration goes on.
+
+    Each call starts its momentum anew, so that a fixed number of steps would in the end be plain projected gradient.
+    """
     if isinstance(penalty.function, TotalVariation):
-        return penalty.function.prox_from(v, 1 / rho, field, plan.prox_steps)
+        steps = jnp.minimum(plan.prox_steps + iteration // plan.prox_growth, plan.most_prox_steps)
+        return penalty.function.prox_from(v, 1 / rho, field, steps)
     return penalty.function.prox(v, 1 / rho), field
 
 
@@ -53,7 +59,7 @@ def step(problem: Problem, plan: Plan, workspace: Workspace, state: State) -> St
     for penalty, z, y, field in zip(problem.penalties, state.z, state.y, state.fields, strict=True):
         value = penalty.map(x) + penalty.offset
         v = plan.relaxation * value + (1 - plan.relaxation) * z + y / rho
-        z, field = z_update(penalty, plan, v, rho, field)  # noqa: PLW2901
+        z, field = z_update(penalty, plan, v, rho, field, state.iteration)  # noqa: PLW2901
         zs.append(z)
         ys.append(rho * (v - z))
         fields.append(field)

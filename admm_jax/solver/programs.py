@@ -1,8 +1,10 @@
 """Compiling: the same functions, with XLA told how much effort they are worth.
 
-A small dense model runs for a millisecond, whatever the compiler does, so it is compiled with as little as possible:
-six times faster (0.9 s against 6 s for a lasso, measured with JAX 0.10 on two cores), at the same speed. An image is
-worth the optimiser, but not the newer fusion emitters, which cost a quarter more to compile and run no faster.
+A small dense model runs for a millisecond, whatever the compiler does, so it is compiled with as little effort as
+possible: six times faster (0.9 s against 6 s for a lasso), at the same speed. A small image needs loops that are
+compiled, but none that are unrolled and vectorised to the last: a quarter less for the same speed. A large image is
+worth the optimiser. The newer fusion emitters cost a quarter more to compile and ran no faster anywhere. (Measured
+with JAX 0.10 on two cores.)
 """
 
 from __future__ import annotations
@@ -12,33 +14,50 @@ from typing import Any
 
 import jax
 
-from admm_jax.solver.plan import Plan
+from admm_jax.problem import Problem
+from admm_jax.solver.plan import Plan, size_of
 
-SMALL = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
-LARGE = {"xla_cpu_use_fusion_emitters": False}
+LITTLE = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
+SOME = {
+    "xla_backend_optimization_level": 1,
+    "xla_llvm_disable_expensive_passes": True,
+    "xla_cpu_use_fusion_emitters": False,
+}
+MUCH = {"xla_cpu_use_fusion_emitters": False}
+
+SMALL_IMAGE = 128 * 128  # unknowns
 
 
 class Program:
-    """A jitted function of (..., plan=plan): called at the top level it is compiled by the plan's kind.
+    """A jitted function of (problem, ..., plan=plan), to be called at the top level: compiled as the problem's size asks.
 
-    Where XLA has no such options (another backend or version), the ordinary program is used.
+    `runs_once`: its work is a few operations, not a loop. Where XLA has no such options (another backend or version),
+    the ordinary program is used.
     """
 
-    def __init__(self, function: Callable[..., Any], *static: str) -> None:
+    def __init__(self, function: Callable[..., Any], *static: str, runs_once: bool = False) -> None:
         def jitted(options: dict[str, Any] | None) -> Callable[..., Any]:
             return jax.jit(function, static_argnames=static, compiler_options=options)
 
         self.ordinary = jitted(None)
-        self.small, self.large = jitted(SMALL), jitted(LARGE)
+        self.little, self.some, self.much = jitted(LITTLE), jitted(SOME), jitted(MUCH)
+        self.runs_once = runs_once
         self.tuned = True
 
-    def __call__(self, *args: Any, plan: Plan, **kwargs: Any) -> Any:
+    def _chosen(self, problem: Problem, plan: Plan) -> Callable[..., Any]:
+        if plan.dense:
+            return self.little
+        if sum(size_of(shape) for _, shape in problem.variables) > SMALL_IMAGE:
+            return self.much
+        return self.little if self.runs_once else self.some
+
+    def __call__(self, problem: Problem, *args: Any, plan: Plan, **kwargs: Any) -> Any:
         """Run it."""
         if self.tuned and jax.default_backend() == "cpu":
             try:
-                return (self.small if plan.dense else self.large)(*args, plan=plan, **kwargs)
+                return self._chosen(problem, plan)(problem, *args, plan=plan, **kwargs)
             except jax.errors.JaxRuntimeError as error:
                 if "No such compile option" not in str(error):
                     raise
                 self.tuned = False
-        return self.ordinary(*args, plan=plan, **kwargs)
+        return self.ordinary(problem, *args, plan=plan, **kwargs)

@@ -109,7 +109,7 @@ def _resume(problem: Problem, run: Run, limit: Array, settings: Settings, *, pla
     return advance(problem, plan, run, limit, settings)
 
 
-start = Program(_start, "plan", "dtype")
+start = Program(_start, "plan", "dtype", runs_once=True)
 resume = Program(_resume, "plan")
 
 

@@ -79,7 +79,10 @@ class L1(_Penalty):
 
 @pytree_dataclass
 class Huber(_Penalty):
-    """g(v) = sum w h(v), h(v) = v^2/2 if |v| <= delta, else delta |v| - delta^2/2; g*(p) = sum p^2/(2w), |p| <= w delta."""
+    """g(v) = sum w h(v), h(v) = v^2/2 if |v| <= delta, else delta |v| - delta^2/2.
+
+    g*(p) = sum p^2 / (2 w), dom g* = {|p| <= w delta}.
+    """
 
     weight: Array
     delta: Array
@@ -232,7 +235,9 @@ class Box(_Constraint):
 
     def recession(self) -> Box:
         zero = jnp.zeros_like(jnp.asarray(self.lower))
-        return Box(jnp.where(jnp.isinf(self.lower), self.lower, zero), jnp.where(jnp.isinf(self.upper), self.upper, zero))
+        return Box(
+            jnp.where(jnp.isinf(self.lower), self.lower, zero), jnp.where(jnp.isinf(self.upper), self.upper, zero)
+        )
 
     def invalid(self) -> Array:
         return jnp.any(~(jnp.asarray(self.lower) <= jnp.asarray(self.upper)))

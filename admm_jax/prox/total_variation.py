@@ -20,7 +20,10 @@ from admm_jax.pytree import pytree_dataclass, static
 
 @pytree_dataclass
 class TotalVariation:
-    """w TV(v) of a 1-D or 2-D array; `weight` is a scalar, a map per pixel, or (p = 1) a map per edge (ndim, *shape)."""
+    """w TV(v) of a 1-D or 2-D array.
+
+    `weight` is a scalar, a map per pixel, or (p = 1) a map per edge (ndim, *shape).
+    """
 
     weight: Array
     p: int = static()
@@ -53,4 +56,3 @@ class TotalVariation:
 
     def invalid(self) -> Array:
         return self.lifted().invalid()
-

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from admm_jax.problem import Point, Problem
-from admm_jax.solver.vectors import add, add_scaled, dot, dtype_of, subtract
+from admm_jax.solver.vectors import add, add_scaled, dot, dtype_of
 
 
 def normal(problem: Problem, weights: tuple[Array, ...], x: Point) -> Point:

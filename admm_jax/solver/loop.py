@@ -17,7 +17,16 @@ from admm_jax.prox.total_variation import TotalVariation
 from admm_jax.pytree import pytree_dataclass, replace
 from admm_jax.solution import History
 from admm_jax.solver import newton, regions
-from admm_jax.solver.certificate import Certificate, Units, certificate_of, certify, initial_units, larger, promise, size_of
+from admm_jax.solver.certificate import (
+    Certificate,
+    Units,
+    certificate_of,
+    certify,
+    initial_units,
+    larger,
+    promise,
+    size_of,
+)
 from admm_jax.solver.detect import infeasible, unbounded
 from admm_jax.solver.plan import Plan
 from admm_jax.solver.rewrite import VECTOR, lift
@@ -263,9 +272,7 @@ def check(problem: Problem, plan: Plan, run: Run, before: State, settings: Setti
     )
 
 
-def advance(
-    problem: Problem, plan: Plan, run: Run, limit: Array, settings: Settings
-) -> Run:
+def advance(problem: Problem, plan: Plan, run: Run, limit: Array, settings: Settings) -> Run:
     """Iterate until `limit` iterations have been done in all, or a check decides."""
     limit = jnp.minimum(limit, settings.max_iterations)
 

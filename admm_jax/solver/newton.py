@@ -38,7 +38,10 @@ CEILING = 1e7  # of sigma, relative to its start
 
 @pytree_dataclass
 class _Search:
-    """`x` is accepted, `x + t direction` is tried; `value` and `slope` belong to x; `centre` and `p` to the outer loop."""
+    """One trial: `x` is accepted, `x + t direction` is tried.
+
+    `value` and `slope` belong to x; `centre`, `p` and `sigma` to the outer loop.
+    """
 
     x: Array
     direction: Array
@@ -131,9 +134,7 @@ def polish(
             outer=s.outer + 1,
             done=(s.outer + 1 >= OUTER) | ((moved <= 32 * eps) & (pull <= 8 * eps * size)),
         )
-        return jax.tree.map(
-            lambda a, b, c: jnp.where(update, a, jnp.where(accepted, b, c)), fresh, stepped, halved
-        )
+        return jax.tree.map(lambda a, b, c: jnp.where(update, a, jnp.where(accepted, b, c)), fresh, stepped, halved)
 
     zero = jnp.zeros((), dtype)
     count = jnp.zeros((), jnp.int32)

@@ -29,7 +29,7 @@ SMALL_IMAGE = 128 * 128  # unknowns
 
 
 class Program:
-    """A jitted function of (problem, ..., plan=plan), to be called at the top level: compiled as the problem's size asks.
+    """A jitted function of (problem, ..., plan=plan) for the top level: compiled as the problem's size asks.
 
     `runs_once`: its work is a few operations, not a loop. Where XLA has no such options (another backend or version),
     the ordinary program is used.

@@ -175,7 +175,7 @@ def polish(problem: Problem, rhs: Point, point: Point, duals: tuple[Array, ...])
     x0, held0 = inside(point[name])
     flat0 = jnp.abs(field) < weight
     no = jnp.zeros((), bool)
-    _, x, flat, held, *_ = lax.while_loop(unfinished, body, (jnp.zeros((), jnp.int32), x0, flat0, held0, no, no))
+    _, x, flat, *_ = lax.while_loop(unfinished, body, (jnp.zeros((), jnp.int32), x0, flat0, held0, no, no))
     return {name: x}, _complete(problem, {name: x}, duals, tv_index, jnp.where(flat, field, weight * signs), flat)
 
 
@@ -183,7 +183,7 @@ def _complete(
     problem: Problem, point: Point, duals: tuple[Array, ...], tv_index: int, field: Array, flat: Array
 ) -> tuple[Array, ...]:
     """Duals for a polished point: bounds bear what they can, then FGP on ||D^T p + force||^2 over the flat edges."""
-    (name, x), = point.items()
+    ((name, x),) = point.items()
     difference = Difference(x.shape)
     zero = {name: jnp.zeros_like(x)}
     e = tuple(q.map(point) - q.data for q in problem.quadratics)

@@ -84,5 +84,8 @@ def densify(problem: Problem, dtype: jnp.dtype) -> Problem:
         weight = jnp.concatenate([rows(q.weight, q) for q in parts])
         quadratics = (Quadratic(LinearMap((Chain((op,), VECTOR),), op.out_shape), data, weight, parts[0].label),)
     penalties = tuple(Penalty(p.function, dense_map(p.map), p.offset, p.label) for p in problem.penalties)
-    cost = {**problem.zeros(dtype), **{k: jnp.broadcast_to(v, dict(problem.variables)[k]) for k, v in problem.linear.items()}}
+    cost = {
+        **problem.zeros(dtype),
+        **{k: jnp.broadcast_to(v, dict(problem.variables)[k]) for k, v in problem.linear.items()},
+    }
     return Problem(quadratics, penalties, {VECTOR: flatten(problem, cost)}, problem.constant, ((VECTOR, (n,)),))

@@ -67,9 +67,7 @@ def choose_convolutions(problem: Problem, dtype: np.dtype) -> Problem:
     return replace(problem, quadratics=quadratics, penalties=penalties)
 
 
-def prepare(
-    problem: Problem, relaxation: float, dtype: Any = None
-) -> tuple[Problem, Plan, np.dtype]:
+def prepare(problem: Problem, relaxation: float, dtype: Any = None) -> tuple[Problem, Plan, np.dtype]:
     """The problem as the compiled program takes it: one dtype, no labels, convolutions chosen."""
     dtype = common_dtype(problem) if dtype is None else np.dtype(dtype)
     plan = dataclasses.replace(make_plan(problem), relaxation=float(relaxation))

@@ -25,8 +25,10 @@ RHO_RANGE = 1e8  # rho stays within this factor of its start
 
 @pytree_dataclass
 class State:
-    """One ADMM iterate. z_j splits A_j x + b_j; y_j is the unscaled dual, y_j in dg_j(z_j); `fields` are the
-    Chambolle dual fields of the TV terms (zero-size for other terms); `factor` belongs to the current rho.
+    """One ADMM iterate.
+
+    z_j splits A_j x + b_j; y_j is the unscaled dual, y_j in dg_j(z_j); `fields` are the Chambolle dual fields of the
+    TV terms (zero-size for other terms); `factor` belongs to the current rho.
     """
 
     x: Point

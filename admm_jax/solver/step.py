@@ -38,9 +38,7 @@ def x_update(problem: Problem, plan: Plan, workspace: Workspace, state: State) -
     return conjugate_gradients(operator, rhs, state.x, steps=plan.cg_steps, tol=plan.cg_tol)[0]
 
 
-def z_update(
-    penalty: Penalty, plan: Plan, v: Array, rho: Array, field: Array, iteration: Array
-) -> tuple[Array, Array]:
+def z_update(penalty: Penalty, plan: Plan, v: Array, rho: Array, field: Array, iteration: Array) -> tuple[Array, Array]:
     """The prox of one penalty; TV continues from its dual field, in more steps as the iteration goes on.
 
     Each call starts its momentum anew, so that a fixed number of steps would in the end be plain projected gradient.
@@ -59,7 +57,7 @@ def step(problem: Problem, plan: Plan, workspace: Workspace, state: State) -> St
     for penalty, z, y, field in zip(problem.penalties, state.z, state.y, state.fields, strict=True):
         value = penalty.map(x) + penalty.offset
         v = plan.relaxation * value + (1 - plan.relaxation) * z + y / rho
-        z, field = z_update(penalty, plan, v, rho, field, state.iteration)  # noqa: PLW2901
+        z, field = z_update(penalty, plan, v, rho, field, state.iteration)
         zs.append(z)
         ys.append(rho * (v - z))
         fields.append(field)
@@ -91,9 +89,7 @@ def residuals(problem: Problem, before: State, after: State) -> tuple[Array, Arr
     return primal, norm(change) / jnp.maximum(jnp.sqrt(force), tiny)
 
 
-def adapt_rho(
-    plan: Plan, workspace: Workspace, state: State, start: Array, residual: tuple[Array, Array]
-) -> State:
+def adapt_rho(plan: Plan, workspace: Workspace, state: State, start: Array, residual: tuple[Array, Array]) -> State:
     """Balance the relative residuals when they are more than a factor apart (He, Yang & Wang 2000; Wohlberg 2017)."""
     factor = jnp.sqrt(residual[0] / jnp.maximum(residual[1], jnp.finfo(state.rho.dtype).tiny))
     limit = plan.rho_tolerance

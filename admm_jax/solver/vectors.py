@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 from admm_jax.problem import Point
+
+T = TypeVar("T")
 
 
 def add(x: Point, y: Point) -> Point:
@@ -39,6 +43,6 @@ def dtype_of(x: Point) -> jnp.dtype:
     return next(iter(x.values())).dtype
 
 
-def select(condition: Array, x: object, y: object) -> object:
+def select(condition: Array, x: T, y: T) -> T:
     """`x` where the scalar `condition` holds, else `y`, leaf by leaf."""
     return jax.tree.map(lambda a, b: jnp.where(condition, a, b), x, y)

@@ -5,6 +5,7 @@ from math import inf
 from admm_jax.errors import (
     ADMMError,
     DataError,
+    DerivativeError,
     ExpressionError,
     ModelError,
     NonconvexError,
@@ -41,6 +42,7 @@ __all__ = [
     "Constant",
     "Constr",
     "DataError",
+    "DerivativeError",
     "Expr",
     "ExpressionError",
     "Model",

@@ -32,3 +32,7 @@ class ModelError(ADMMError, ValueError):
 
 class NonconvexError(ModelError):
     """A model that is not convex, or whose convexity no rule can establish."""
+
+
+class DerivativeError(ADMMError):
+    """A derivative was asked for that is not available."""

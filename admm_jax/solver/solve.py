@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from admm_jax.errors import DerivativeError
 from admm_jax.operators.base import Difference, Operator
 from admm_jax.operators.convolution import Conv2D, plan_convolution, specialise
 from admm_jax.problem import Chain, LinearMap, Penalty, Point, Problem, Quadratic
@@ -107,6 +108,18 @@ def _resume(problem: Problem, run: Run, limit: Array, settings: Settings, *, pla
     return advance(problem, plan, run, limit, settings)
 
 
+@jax.custom_jvp
+def undifferentiated(problem: Problem) -> Problem:
+    """The problem itself; differentiating through it is refused."""
+    return problem
+
+
+@undifferentiated.defjvp
+def _refuse(primals: tuple, tangents: tuple) -> tuple:
+    # Through the loop, forward mode would give the derivative of the last iterations in the place of the solution's.
+    raise DerivativeError("Model.solve has no derivative yet: jax.grad, jvp and the like cannot go through it")
+
+
 start = Program(_start, "plan", "dtype", runs_once=True)
 resume = Program(_resume, "plan")
 
@@ -116,6 +129,7 @@ def solve(
     problem: Problem, settings: Settings, x: Point, state: State | None, *, plan: Plan, dtype: np.dtype
 ) -> Solution:
     """One `while_loop` from start to end."""
+    problem = undifferentiated(problem)
     inner, run = _start(problem, settings, x, state, plan=plan, dtype=dtype)
     run = advance(inner, plan, run, jnp.asarray(NO_LIMIT, jnp.int32), settings)
     status = jnp.where(run.status == Status.SOLVE_UNKNOWN.value, Status.SOLVE_OVER_MAX_ITER.value, run.status)

@@ -26,90 +26,113 @@ def status_of(model, params=None, dtype="float64", **options):
         return Status(int(model.solve(params, **options).status))
 
 
-def crossed_rows(model, x):
-    model.setObjective(admm.sum(admm.square(x)))
-    model.addConstr(A @ x <= B)
-    model.addConstr(A[0] @ x >= B[0] + 1)
+INF = np.inf
+FREE = {"lower": np.full(4, -INF), "upper": np.full(4, INF), "bound": np.full(6, -INF), "matrix": A}
+PLAIN = {"q": 1.0, "w": 0.0, "c": np.zeros(6), **FREE}
+NULL = np.linalg.svd(A)[2][-1]  # A @ NULL = 0
+STEP = np.arange(6.0)
 
 
-def contradictory_equalities(model, x):
-    model.setObjective(admm.norm(x, 1))
-    model.addConstr(A @ x == B)
-    model.addConstr((A[0] + A[1]) @ x == B[0] + B[1] + 1)
+@pytest.fixture(scope="module")
+def family():
+    """q |A x - b|^2 / 2 + w |x|_1 + c x subject to lower <= M x <= upper, bound <= x: one program for many models."""
+    q, w, c, bound = admm.Param("q"), admm.Param("w"), admm.Param("c", 6), admm.Param("bound", 6)
+    M, lower, upper = admm.Param("matrix", 4, 6), admm.Param("lower", 4), admm.Param("upper", 4)
+
+    def build(model, x):
+        model.setObjective(q * admm.sum(admm.square(A @ x - B)) / 2 + w * admm.norm(x, 1) + c @ x)
+        model.addConstr(M @ x <= upper)
+        model.addConstr(M @ x >= lower)
+        model.addConstr(x >= bound)
+
+    return model_of(build)
 
 
-def ball_beside_half_space(model, x):
-    model.setObjective(admm.sum(admm.square(x - 1)))
-    model.addConstr(admm.norm(x) <= 1)
-    model.addConstr(admm.sum(x) >= 6)
+ONES = np.ones((4, 6))
+INFEASIBLE = {
+    "rows": {"upper": B, "lower": B + np.array([1, -1, -INF, -INF])},
+    "equalities": {"w": 1.0, "matrix": ONES, "lower": np.arange(4.0), "upper": np.arange(4.0)},
+    "nonnegative sum": {"q": 0.0, "c": STEP, "bound": np.zeros(6), "matrix": ONES, "upper": np.full(4, -1.0)},
+    "almost": {"bound": np.zeros(6), "matrix": ONES, "upper": np.full(4, -1e-3)},
+    "large data": {"upper": 1e4 * B, "lower": 1e4 * B + 1e4},
+}
+UNBOUNDED = {
+    "linear program": {"q": 0.0, "c": -np.ones(6), "bound": np.zeros(6), "matrix": ONES, "lower": np.ones(4)},
+    "unconstrained": {"q": 0.0, "c": STEP},
+    "flat quadratic": {"c": NULL},
+    "weak penalty": {"q": 0.0, "w": 0.5, "c": -np.ones(6)},
+    "small slope": {"q": 0.0, "c": 1e-4 * NULL, "matrix": A, "upper": B, "lower": B},
+}
+SOLVABLE = {
+    "least squares": {},
+    "linear program": {"q": 0.0, "c": np.ones(6), "bound": -np.ones(6)},
+    "strong penalty": {"q": 0.0, "w": 1.5, "c": -np.ones(6)},
+    "fixed": {"q": 0.0, "w": 1.0, "upper": B, "lower": B},
+    "redundant": {"matrix": ONES, "upper": np.full(4, 2.0), "lower": np.full(4, 2.0)},
+}
 
 
-def sum_of_nonnegatives(model, x):
-    model.setObjective(np.arange(6.0) @ x)
-    model.addConstr(x >= 0)
-    model.addConstr(admm.sum(x) == -1)
+@pytest.mark.parametrize("name", INFEASIBLE)
+def test_infeasible(family, name):
+    assert status_of(family, PLAIN | INFEASIBLE[name]) is Status.SOLVE_INFEASIBLE
 
 
-def small_l1_ball(model, x):
-    model.setObjective(admm.tv1d(x) + admm.sum(x))
-    model.addConstr(admm.norm(x, 1) <= 1)
-    model.addConstr(x[2] >= 2)
+@pytest.mark.parametrize("name", UNBOUNDED)
+def test_unbounded(family, name):
+    assert status_of(family, PLAIN | UNBOUNDED[name]) is Status.SOLVE_UNBOUNDED
 
 
-INFEASIBLE = [crossed_rows, contradictory_equalities, ball_beside_half_space, sum_of_nonnegatives, small_l1_ball]
+@pytest.mark.parametrize("name", SOLVABLE)
+def test_solvable(family, name):
+    """The same family does find what there is to find."""
+    assert status_of(family, PLAIN | SOLVABLE[name]) is Status.SOLVE_OPT_SUCCESS
 
 
-@pytest.mark.parametrize("build", INFEASIBLE)
-def test_infeasible(build):
+@pytest.mark.parametrize(
+    ("name", "status"),
+    [
+        ("rows", Status.SOLVE_INFEASIBLE),
+        ("nonnegative sum", Status.SOLVE_INFEASIBLE),
+        ("linear program", Status.SOLVE_UNBOUNDED),
+        ("weak penalty", Status.SOLVE_UNBOUNDED),
+    ],
+)
+def test_single_precision(family, name, status):
+    assert status_of(family, PLAIN | (INFEASIBLE | UNBOUNDED)[name], "float32") is status
+
+
+def test_ball_beside_half_space():
+    def build(model, x):
+        model.setObjective(admm.tv1d(x) + admm.sum(x))
+        model.addConstr(admm.norm(x) <= 1)
+        model.addConstr(admm.norm(x, 1) <= 2)
+        model.addConstr(admm.sum(x) >= 6)
+
     assert status_of(model_of(build)) is Status.SOLVE_INFEASIBLE
 
 
-def test_infeasible_in_single_precision():
-    assert status_of(model_of(crossed_rows), dtype="float32") is Status.SOLVE_INFEASIBLE
+def test_no_penalty_at_all():
+    assert status_of(model_of(lambda model, x: model.setObjective(STEP @ x))) is Status.SOLVE_UNBOUNDED
 
 
-def test_crossed_bounds_are_no_success():
+def test_unbounded_above():
     def build(model, x):
+        model.setObjective(admm.sum(x) - admm.tv1d(x), admm.MAXIMIZE)
+        model.addConstr(x >= -1)
+
+    assert status_of(model_of(build)) is Status.SOLVE_UNBOUNDED
+
+
+def test_crossed_bounds_are_no_success(family):
+    crossed = {"upper": np.full(4, -1.0), "lower": np.full(4, 1.0)}
+    assert status_of(family, PLAIN | crossed) is Status.SOLVE_INFEASIBLE
+
+    def build(model, x):  # bounds of one variable make one box
         model.setObjective(admm.sum(admm.square(x)))
         model.addConstr(x >= 1)
         model.addConstr(x <= 0)
 
     assert status_of(model_of(build)) not in (Status.SOLVE_OPT_SUCCESS, Status.SOLVE_UNBOUNDED)
-
-
-def linear_program(model, x):
-    model.setObjective(-admm.sum(x))
-    model.addConstr(x >= 0)
-    model.addConstr(x[0] - x[1] <= 1)
-
-
-def no_constraint(model, x):
-    model.setObjective(np.arange(6.0) @ x)
-
-
-def flat_quadratic(model, x):
-    model.setObjective(admm.sum(admm.square(A @ x - B)) + np.linalg.svd(A)[2][-1] @ x)
-
-
-def weak_penalty(model, x):
-    model.setObjective(0.5 * admm.norm(x, 1) - admm.sum(x))
-
-
-def maximised(model, x):
-    model.setObjective(admm.sum(x) - admm.tv1d(x), admm.MAXIMIZE)
-    model.addConstr(x >= -1)
-
-
-UNBOUNDED = [linear_program, no_constraint, flat_quadratic, weak_penalty, maximised]
-
-
-@pytest.mark.parametrize("build", UNBOUNDED)
-def test_unbounded(build):
-    assert status_of(model_of(build)) is Status.SOLVE_UNBOUNDED
-
-
-def test_unbounded_in_single_precision():
-    assert status_of(model_of(linear_program), dtype="float32") is Status.SOLVE_UNBOUNDED
 
 
 def test_large_infeasible():

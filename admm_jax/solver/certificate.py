@@ -21,6 +21,8 @@ price: min over x' of <r, x' - x> >= -sum |r| R, for all minimisers whose entrie
 
 from __future__ import annotations
 
+import math
+
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
@@ -37,11 +39,13 @@ RADIUS = 3.0  # minimisers are taken to lie within this many times the size of x
 class Units:
     """The sizes of x and f; they only matter where x or f is zero, for there nothing is small beside them.
 
-    `point`: of x, as the data suggest it, or the largest that an iterate had; `energy`: of the quadratics at zero.
+    `point`: of x, as the data suggest it, or the largest that an iterate had; `energy`: of the quadratics at zero;
+    `whole`: of what f is a sum of, at points of that size (see `weighed`).
     """
 
     point: Array
     energy: Array
+    whole: Array
 
 
 @pytree_dataclass
@@ -90,8 +94,10 @@ def size_of(x: Point) -> Array:
 
 def _signs(shape: tuple[int, ...], dtype: jnp.dtype) -> Array:
     """A fixed array of +1 and -1 without a pattern."""
-    size = int(np.prod(shape))
-    return jnp.asarray(np.where(np.sin(1.0 + np.arange(size) ** 1.5) < 0, -1.0, 1.0).reshape(shape), dtype)
+    # the barrier keeps the compiler from computing it, which would be slow, and from storing it in the program
+    one = lax.optimization_barrier(jnp.ones((), dtype))
+    ramp = jnp.arange(math.prod(shape), dtype=dtype) * one
+    return jnp.where(jnp.sin(1 + ramp**1.5) < 0, -one, one).reshape(shape)
 
 
 def row_length(problem_map: LinearMap, dtype: jnp.dtype) -> Array:
@@ -105,13 +111,15 @@ def initial_units(problem: Problem, point: Point) -> Units:
     dtype = dtype_of(point)
     extent, energy = size_of(point), jnp.zeros((), dtype)
     for penalty in problem.penalties:
+        if np.ndim(penalty.offset) == 0 and not penalty.function.is_constraint:
+            continue  # a norm or a variation of the variables themselves: it says nothing of their size
         length = row_length(penalty.map, dtype)
         size = jnp.max(jnp.abs(penalty.offset))
         extent = jnp.maximum(extent, jnp.where(length > 0, size / jnp.where(length > 0, length, 1), 0))
     for quadratic in problem.quadratics:
         data = jnp.broadcast_to(quadratic.data, quadratic.map.out_shape)
         energy = energy + jnp.sum(quadratic.weight * data**2) / 2
-    return Units(extent, energy)
+    return Units(extent, energy, energy)
 
 
 def larger(old: Array, new: Array) -> Array:
@@ -202,7 +210,7 @@ def certify(
 
     e, p, _, leftover = lax.fori_loop(0, rounds + 2, body, (e, p, omegas, zero))
     gap = evaluate(problem, x, e, p, leftover, units)
-    size = size_of_objective(problem, known.objective, gap, units)
+    size = size_of_objective(known.objective, gap, units)
     return replace(known, gap=gap, relative_gap=gap / size, duals=p)
 
 
@@ -218,7 +226,7 @@ def promise(problem: Problem, x: Point, p: tuple[Array, ...], units: Units) -> C
         value = penalty.map(x) + penalty.offset
         total = total + jnp.maximum(penalty.function.fenchel_gap(value - penalty.function.violation(value), part), 0)
     value = objective(problem, x)
-    size = size_of_objective(problem, value, total, units)
+    size = size_of_objective(value, total, units)
     return Certificate(value, total, total / size, violation(problem, x, units), p)
 
 
@@ -228,22 +236,27 @@ def certificate_of(
     """Put the numbers together for a point x and duals that are as feasible as they will be."""
     value = objective(problem, x)
     gap = evaluate(problem, x, e, p, stationarity(problem, e, p, zero), units)
-    size = size_of_objective(problem, value, gap, units)
+    size = size_of_objective(value, gap, units)
     return Certificate(value, gap, gap / size, violation(problem, x, units), p)
 
 
-def size_of_objective(problem: Problem, value: Array, gap: Array, units: Units) -> Array:
-    """|f|; but where f and the gap are both below eps^(3/4) of what f is a sum of, the size of that sum.
-
-    (2e-12 in float64, 6e-6 in float32.) An optimum of zero can be told to rounding only, and then no number is small
-    beside |f|. The terms count by their values at a point of signs of the size of x.
-    """
-    eps, tiny = jnp.finfo(value.dtype).eps, jnp.finfo(value.dtype).tiny
-    probe = {name: units.point * _signs(shape, value.dtype) for name, shape in problem.variables}
+def weighed(problem: Problem, units: Units) -> Units:
+    """Units with `whole` renewed: the terms of f count by their values at a point of signs of the size of x."""
+    probe = {name: units.point * _signs(shape, units.point.dtype) for name, shape in problem.variables}
     whole = units.energy
     for name, cost in problem.linear.items():
         whole = whole + jnp.sum(jnp.abs(cost * probe[name]))
     for penalty in problem.penalties:
         whole = whole + penalty.function(penalty.map(probe))
-    zero = jnp.maximum(jnp.abs(value), gap) <= eps**0.75 * whole
-    return jnp.maximum(jnp.where(zero, whole, jnp.abs(value)), tiny / eps)
+    return replace(units, whole=whole)
+
+
+def size_of_objective(value: Array, gap: Array, units: Units) -> Array:
+    """|f|; but where f and the gap are both below eps^(3/4) of what f is a sum of, the size of that sum.
+
+    (2e-12 in float64, 6e-6 in float32.) An optimum of zero can be told to rounding only, and then no number is small
+    beside |f|.
+    """
+    eps, tiny = jnp.finfo(value.dtype).eps, jnp.finfo(value.dtype).tiny
+    zero = jnp.maximum(jnp.abs(value), gap) <= eps**0.75 * units.whole
+    return jnp.maximum(jnp.where(zero, units.whole, jnp.abs(value)), tiny / eps)

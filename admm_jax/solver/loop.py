@@ -26,6 +26,7 @@ from admm_jax.solver.certificate import (
     larger,
     promise,
     size_of,
+    weighed,
 )
 from admm_jax.solver.detect import infeasible, unbounded
 from admm_jax.solver.plan import Plan
@@ -226,6 +227,7 @@ def check(problem: Problem, plan: Plan, run: Run, before: State, settings: Setti
     state = run.state
     dtype = dtype_of(state.x)
     residual = residuals(problem, before, state)
+    run = replace(run, units=weighed(problem, run.units))
     run, point, certificate = _examine(problem, plan, run, settings)
     following = plan.next_check(state.iteration, certificate.relative_gap / settings.tol)
     if plan.regions:

@@ -198,7 +198,7 @@ def test_an_error_in_the_background_comes_out_in_front(dense, monkeypatch):
         seen.append((threading.current_thread().name, jax.config.jax_enable_x64, jax.config.jax_default_device))
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr(driver, "start", fail)
+    monkeypatch.setattr(driver, "launch", fail)
     before, device = dense.ObjVal, jax.devices("cpu")[0]
     with jax.default_device(device), pytest.raises(RuntimeError, match="out of memory"):
         dense.optimize(LASSO)

@@ -19,7 +19,7 @@ from admm_jax.pytree import replace
 from admm_jax.solution import History, Solution, oriented
 from admm_jax.solver.loop import HISTORY, Run, Settings
 from admm_jax.solver.plan import Plan, size_of
-from admm_jax.solver.solve import finish, resume, start
+from admm_jax.solver.solve import finish, launch, resume, start
 from admm_jax.solver.state import State
 from admm_jax.status import Status
 
@@ -94,9 +94,14 @@ def _pieces(
     """The run after each piece, until a check decides or the iterations are spent."""
     size = sum(size_of(shape) for _, shape in problem.variables)
     most = int(settings.max_iterations)
-    inner, run = start(problem, settings, x, state, plan=plan, dtype=dtype)
+    piece = max(1, FIRST_PIECE // max(size, 1))
+    if plan.dense:
+        limit = np.asarray(min(piece, most), np.int32)
+        inner, run = launch(problem, settings, x, state, limit, plan=plan, dtype=dtype)
+    else:
+        inner, run = start(problem, settings, x, state, plan=plan, dtype=dtype)
     yield run
-    count, piece, status = 0, max(1, FIRST_PIECE // max(size, 1)), int(run.status)
+    count, status = int(run.state.iteration), int(run.status)
     while count < most and status == Status.SOLVE_UNKNOWN.value:
         clock = time.perf_counter()
         limit = np.asarray(min(count + piece, most), np.int32)

@@ -108,6 +108,14 @@ def _resume(problem: Problem, run: Run, limit: Array, settings: Settings, *, pla
     return advance(problem, plan, run, limit, settings)
 
 
+def _launch(
+    problem: Problem, settings: Settings, x: Point, state: State | None, limit: Array, *, plan: Plan, dtype: np.dtype
+) -> tuple[Problem, Run]:
+    """`start` and the first `resume` in one program: half the calls and the compiling of a model that needs no more."""
+    inner, run = _start(problem, settings, x, state, plan=plan, dtype=dtype)
+    return inner, advance(inner, plan, run, limit, settings)
+
+
 @jax.custom_jvp
 def undifferentiated(problem: Problem) -> Problem:
     """The problem itself; differentiating through it is refused."""
@@ -122,6 +130,7 @@ def _refuse(primals: tuple, tangents: tuple) -> tuple:
 
 start = Program(_start, "plan", "dtype", runs_once=True)
 resume = Program(_resume, "plan")
+launch = Program(_launch, "plan", "dtype")
 
 
 @partial(jax.jit, static_argnames=("plan", "dtype"))

@@ -9,6 +9,8 @@ else is structure: problems of equal structure and shapes share one compiled pro
 
 from __future__ import annotations
 
+import math
+
 import jax.numpy as jnp
 from jax import Array
 
@@ -51,6 +53,11 @@ class LinearMap:
             value = value + chain(x)
         return value
 
+    @property
+    def identity_on(self) -> str | None:
+        """The variable's name, if the map is the identity on one variable."""
+        return self.chains[0].variable if len(self.chains) == 1 and not self.chains[0].ops else None
+
     def adjoint(self, y: Array) -> Point:
         """A^T y: contributions to the variables that the map reads (others are absent, meaning zero)."""
         out: Point = {}
@@ -89,6 +96,11 @@ class Problem:
     linear: Point  # c: one array for each variable that has a linear cost
     constant: Array
     variables: tuple[tuple[str, Shape], ...] = static()
+
+    @property
+    def size(self) -> int:
+        """The number of scalar unknowns."""
+        return sum(math.prod(shape) for _, shape in self.variables)
 
     def zeros(self, dtype: jnp.dtype) -> Point:
         return {name: jnp.zeros(shape, dtype) for name, shape in self.variables}

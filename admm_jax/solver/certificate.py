@@ -12,9 +12,9 @@ and for a feasible (e, p) and any x in the domain the gap is a sum of terms that
 so no two large numbers are subtracted. From an iterate, e = Q x - d and p = the current duals miss the equation by a
 residual r. It is absorbed in both: solve (Q^T W Q + B^T omega B) phi = -r, e += Q phi, p += omega B phi, and p is
 projected onto dom g*; the parts of p that had to be projected are held fast (omega = 0) in the next round. A last
-solve absorbs what is left, and (e, p) is scaled into dom g*. What rounding still leaves of r is charged at its full
+solve absorbs what is left, and (e, p) is scaled into dom g*. What is still left of r is charged at its full
 price: min over x' of <r, x' - x> >= -sum |r| R, for all minimisers whose entries lie within R of those of x
-(`RADIUS` times the size of x: the one assumption, and it multiplies a residual at rounding level).
+(`RADIUS` times the size of x: the one assumption; it weighs rounding where the solves converged, and more where not).
 
 "Relative" needs a size that does not vanish where an optimum is zero: see `Units`.
 """

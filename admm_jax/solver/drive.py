@@ -18,7 +18,7 @@ from admm_jax.progress import Info, Progress, Record
 from admm_jax.pytree import replace
 from admm_jax.solution import History, Solution, oriented
 from admm_jax.solver.loop import HISTORY, Run, Settings
-from admm_jax.solver.plan import Plan, size_of
+from admm_jax.solver.plan import Plan
 from admm_jax.solver.solve import finish, launch, resume, start
 from admm_jax.solver.state import State
 from admm_jax.status import Status
@@ -92,9 +92,8 @@ def _pieces(
     problem: Problem, plan: Plan, settings: Settings, x: Point, state: State | None, dtype: np.dtype
 ) -> Iterator[Run]:
     """The run after each piece, until a check decides or the iterations are spent."""
-    size = sum(size_of(shape) for _, shape in problem.variables)
     most = int(settings.max_iterations)
-    piece = max(1, FIRST_PIECE // max(size, 1))
+    piece = max(1, FIRST_PIECE // max(problem.size, 1))
     if plan.dense:
         limit = np.asarray(min(piece, most), np.int32)
         inner, run = launch(problem, settings, x, state, limit, plan=plan, dtype=dtype)
@@ -142,8 +141,7 @@ def drive(
         dtype: Of the solve.
         sense: -1 where the model maximises: objectives are shown and handed out with that sign.
     """
-    size = sum(size_of(shape) for _, shape in problem.variables)
-    progress.start(Info(size, float(settings.tol), int(settings.max_iterations)))
+    progress.start(Info(problem.size, float(settings.tol), int(settings.max_iterations)))
     worker = _Worker(_pieces(problem, plan, settings, x, state, dtype), began, sense)
     ending = None
     try:

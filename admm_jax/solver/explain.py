@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from jax.core import Tracer
 
@@ -22,7 +24,7 @@ from admm_jax.problem import LinearMap, Penalty, Problem
 from admm_jax.prox import functions as fn
 from admm_jax.prox.total_variation import TotalVariation
 from admm_jax.pytree import replace
-from admm_jax.solver.plan import DENSE_ENTRIES, DENSE_VARIABLES, Plan, make_plan, size_of
+from admm_jax.solver.plan import DENSE_ENTRIES, DENSE_VARIABLES, Plan, make_plan
 from admm_jax.solver.solve import common_dtype, implementation_of
 
 PROXES: dict[type, str] = {
@@ -59,12 +61,12 @@ def explain(problem: Problem, model: str) -> str:
         Several lines. Nothing is compiled or solved for them.
     """
     plan, dtype = make_plan(problem), common_dtype(problem)
-    size = sum(size_of(shape) for _, shape in problem.variables)
-    rows = sum(size_of(p.map.out_shape) for p in problem.penalties)
+    size = problem.size
+    rows = sum(math.prod(p.map.out_shape) for p in problem.penalties)
     where = "in float64" if dtype == np.float64 else f"in float64 by optimize, in {dtype} by solve"
     lines = [model, "", f"solved by ADMM {where}; unknowns: {size}", f"  form: {_form(plan, size)}"]
     for quadratic in problem.quadratics:
-        residuals = size_of(quadratic.map.out_shape)
+        residuals = math.prod(quadratic.map.out_shape)
         lines.append(f"  quadratic: {quadratic.label or 'a square'}; residuals: {residuals}")
         lines += _convolutions(quadratic.map, dtype)
     for penalty in problem.penalties:
@@ -142,10 +144,10 @@ def _polishing(plan: Plan) -> str:
 def _numbers(problem: Problem, plan: Plan, size: int, rows: int) -> int:
     """Roughly, the numbers that an iteration keeps."""
     tvs = [p.map.out_shape for p in problem.penalties if isinstance(p.function, TotalVariation)]
-    fields = sum(size_of(shape) * len(shape) for shape in tvs)
+    fields = sum(math.prod(shape) * len(shape) for shape in tvs)
     numbers = 8 * size + 5 * rows + 6 * fields
     if plan.dense:
-        residuals = sum(size_of(q.map.out_shape) for q in problem.quadratics)
+        residuals = sum(math.prod(q.map.out_shape) for q in problem.quadratics)
         numbers += size * (rows + fields + residuals) + 4 * size * size
     return numbers
 

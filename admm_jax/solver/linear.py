@@ -29,10 +29,10 @@ def conjugate_gradients(
     steps: Array | int,
     tol: Array | float = 0.0,
     precondition: Callable[[Point], Point] = lambda r: r,
-) -> tuple[Point, Array]:
+) -> Point:
     """At most `steps` conjugate gradient steps on operator(x) = rhs from x, until ||r|| <= tol ||r_0||.
 
-    Returns x and the number of steps. The norm is that of the preconditioner, <r, precondition(r)>. A zero residual
+    The norm is that of the preconditioner, <r, precondition(r)>. A zero residual
     or curvature ends it without NaN (Hestenes & Stiefel 1952). Round zero makes the first residual,
     r_0 = rhs - 1 * operator(x), so that the operator is compiled once.
     """
@@ -59,5 +59,4 @@ def conjugate_gradients(
         return i + 1, x, residual, direction, following, jnp.where(first, following * tol**2, goal)
 
     start = (jnp.zeros((), jnp.int32), x, rhs, x, infinity, zero)
-    count, x, *_ = lax.while_loop(unfinished, body, start)
-    return x, count - 1
+    return lax.while_loop(unfinished, body, start)[1]

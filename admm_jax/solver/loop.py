@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from admm_jax.operators.base import Difference
-from admm_jax.problem import LinearMap, Point, Problem
+from admm_jax.problem import Point, Problem
 from admm_jax.prox.functions import Box
 from admm_jax.prox.total_variation import TotalVariation
 from admm_jax.pytree import pytree_dataclass, replace
@@ -81,12 +81,6 @@ def duals_of(problem: Problem, state: State) -> tuple[Array, ...]:
     return tuple(field if isinstance(p.function, TotalVariation) else y for p, y, field in pairs)
 
 
-def reads_variable(linear_map: LinearMap) -> str | None:
-    """The variable's name if the map is the identity on one variable."""
-    chains = linear_map.chains
-    return chains[0].variable if len(chains) == 1 and not chains[0].ops else None
-
-
 def candidate(problem: Problem, x: Point, zs: tuple[Array, ...] | None) -> Point:
     """The point to hand out: a variable's own prox output where there is one, inside its own bounds.
 
@@ -95,11 +89,11 @@ def candidate(problem: Problem, x: Point, zs: tuple[Array, ...] | None) -> Point
     out = dict(x)
     if zs is not None:
         for penalty, z in zip(problem.penalties, zs, strict=True):
-            name = reads_variable(penalty.map)
+            name = penalty.map.identity_on
             if name is not None and not penalty.function.is_constraint:
                 out[name] = z - penalty.offset
     for penalty in problem.penalties:
-        name = reads_variable(penalty.map)
+        name = penalty.map.identity_on
         if name is not None and isinstance(penalty.function, Box):
             inside = jnp.clip(out[name] + penalty.offset, penalty.function.lower, penalty.function.upper)
             out[name] = inside - penalty.offset
@@ -123,7 +117,8 @@ def begin(
 ) -> Run:
     """A run at its start: from the point `x`, or from the `state` of an earlier solve of a like problem."""
     workspace = make_workspace(problem, plan, dtype)
-    automatic = initial_rho(problem, workspace, dtype)
+    data, curvature = data_point(problem, workspace, dtype)
+    automatic = initial_rho(problem, workspace, data, curvature)
     rho = jnp.where(settings.rho > 0, settings.rho, automatic if state is None else state.rho).astype(dtype)
     fresh = initial_state(problem, plan, workspace, rho, x)
     current = fresh if state is None else replace(state, factor=fresh.factor, rho=rho, iteration=fresh.iteration)
@@ -134,7 +129,7 @@ def begin(
         workspace=workspace,
         point=current.x,
         certificate=Certificate(infinity, infinity, infinity, infinity, lifted_duals),
-        units=initial_units(problem, data_point(problem, workspace, dtype)[0]),
+        units=initial_units(problem, data),
         primal_residual=infinity,
         dual_residual=infinity,
         start_rho=rho,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import jax.numpy as jnp
@@ -58,21 +59,13 @@ class Plan:
         return f"up to {self.cg_steps} conjugate gradient steps, warm-started"
 
 
-def size_of(shape: tuple[int, ...]) -> int:
-    """The number of entries of an array of this shape."""
-    out = 1
-    for extent in shape:
-        out *= extent
-    return out
-
-
 def make_plan(problem: Problem) -> Plan:
     """Choose by size: small problems are factorised, images are not."""
-    variables = sum(size_of(shape) for _, shape in problem.variables)
-    rows = sum(size_of(q.map.out_shape) for q in problem.quadratics)
+    variables = problem.size
+    rows = sum(math.prod(q.map.out_shape) for q in problem.quadratics)
     for penalty in problem.penalties:
         shape = penalty.map.out_shape
-        rows += size_of(shape) * (len(shape) if isinstance(penalty.function, TotalVariation) else 1)
+        rows += math.prod(shape) * (len(shape) if isinstance(penalty.function, TotalVariation) else 1)
     dense = variables <= DENSE_VARIABLES and variables * rows <= DENSE_ENTRIES
     if dense:
         return Plan(dense=True, rho_tolerance=3.0)

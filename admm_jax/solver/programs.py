@@ -15,7 +15,7 @@ from typing import Any
 import jax
 
 from admm_jax.problem import Problem
-from admm_jax.solver.plan import Plan, size_of
+from admm_jax.solver.plan import Plan
 
 LITTLE = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
 SOME = {
@@ -47,7 +47,7 @@ class Program:
     def _chosen(self, problem: Problem, plan: Plan) -> Callable[..., Any]:
         if plan.dense:
             return self.little
-        if sum(size_of(shape) for _, shape in problem.variables) > SMALL_IMAGE:
+        if problem.size > SMALL_IMAGE:
             return self.much
         return self.little if self.runs_once else self.some
 

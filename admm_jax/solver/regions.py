@@ -98,8 +98,7 @@ def applies(problem: Problem) -> bool:
 
 
 def _kind(penalty: Penalty) -> str:
-    chains = penalty.map.chains
-    if len(chains) != 1 or chains[0].ops:
+    if penalty.map.identity_on is None:
         return "other"
     if isinstance(penalty.function, TotalVariation) and penalty.function.p == 1:
         return "tv"
@@ -155,7 +154,7 @@ def polish(problem: Problem, rhs: Point, point: Point, duals: tuple[Array, ...])
         if boxes:
             target = target - normal(problem, none, {name: fixed})[name]
         free = {name: project(start)}
-        free, _ = conjugate_gradients(operator, {name: project(target)}, free, steps=REGION_STEPS, tol=tol)
+        free = conjugate_gradients(operator, {name: project(target)}, free, steps=REGION_STEPS, tol=tol)
         return free[name] + fixed, held
 
     def unfinished(carry: tuple) -> Array:

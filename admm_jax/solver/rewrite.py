@@ -6,10 +6,11 @@
 
 from __future__ import annotations
 
+import math
+
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.flatten_util import ravel_pytree
 
 from admm_jax.operators.base import Difference, MatMul, Operator, Reshape
 from admm_jax.problem import Chain, LinearMap, Penalty, Point, Problem, Quadratic
@@ -48,9 +49,7 @@ def unflatten(problem: Problem, vector: Array) -> Point:
     """The inverse of `flatten`."""
     out, start = {}, 0
     for name, shape in problem.variables:
-        size = 1
-        for extent in shape:
-            size *= extent
+        size = math.prod(shape)
         out[name] = vector[start : start + size].reshape(shape)
         start += size
     return out
@@ -58,14 +57,13 @@ def unflatten(problem: Problem, vector: Array) -> Point:
 
 def _matrix(problem: Problem, linear_map: LinearMap, dtype: jnp.dtype) -> Array:
     """The map's matrix, rows in the row-major order of its values."""
-    n = sum(jnp.size(leaf) for leaf in jax.tree.leaves(problem.zeros(dtype)))
-    columns = jax.vmap(lambda e: linear_map(unflatten(problem, e)).ravel())(jnp.eye(n, dtype=dtype))
+    columns = jax.vmap(lambda e: linear_map(unflatten(problem, e)).ravel())(jnp.eye(problem.size, dtype=dtype))
     return columns.T
 
 
 def densify(problem: Problem, dtype: jnp.dtype) -> Problem:
     """The same problem over one vector: matrices for maps and a single stacked quadratic."""
-    n = ravel_pytree(problem.zeros(dtype))[0].size
+    n = problem.size
 
     def dense_map(linear_map: LinearMap) -> LinearMap:
         op = MatMul(_matrix(problem, linear_map, dtype), (n,), "left")

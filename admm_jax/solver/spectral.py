@@ -82,7 +82,5 @@ def solve_normal(
 ) -> Point:
     """Solve `normal(problem, weights, x) = rhs` from x, preconditioned where that pays."""
     operator = partial(normal, problem, weights)
-    fitting = preconditioner(problem, weights, x)
-    if fitting is None:
-        return conjugate_gradients(operator, rhs, x, steps=steps, tol=tol)[0]
-    return conjugate_gradients(operator, rhs, x, steps=steps, tol=tol, precondition=fitting)[0]
+    fitting = preconditioner(problem, weights, x) or (lambda r: r)
+    return conjugate_gradients(operator, rhs, x, steps=steps, tol=tol, precondition=fitting)

@@ -35,7 +35,7 @@ def x_update(problem: Problem, plan: Plan, workspace: Workspace, state: State) -
         return {VECTOR: jsl.cho_solve((state.factor, True), rhs[VECTOR])}
     rhos = (state.rho,) * len(problem.penalties)
     operator = partial(normal, problem, rhos)
-    return conjugate_gradients(operator, rhs, state.x, steps=plan.cg_steps, tol=plan.cg_tol)[0]
+    return conjugate_gradients(operator, rhs, state.x, steps=plan.cg_steps, tol=plan.cg_tol)
 
 
 def z_update(penalty: Penalty, plan: Plan, v: Array, rho: Array, field: Array, iteration: Array) -> tuple[Array, Array]:

@@ -13,28 +13,7 @@ import numpy as np
 import pytest
 
 from admm_jax.solver import drive as driver
-from tests.models import DEBLURRING, IMAGE, Recorder, deblurring, deblurring_objective
-
-ENDLESS = 2**31 - 2
-
-
-@pytest.fixture(scope="module")
-def large():
-    model = deblurring()
-    model.optimize(DEBLURRING)
-    return model
-
-
-@pytest.fixture
-def endless(large):
-    """The deblurring model with a tolerance that it never reaches."""
-    large.setOption("tol", 0)
-    large.setOption("max_iterations", ENDLESS)
-    yield large
-    for name, value in (("tol", None), ("max_iterations", 10_000), ("time_limit", np.inf)):
-        large.setOption(name, value)
-    large.variables[0].start = None
-    large.optimize(DEBLURRING)
+from tests.models import DEBLURRING, IMAGE, Recorder, deblurring_objective
 
 
 def press_ctrl_c(after):

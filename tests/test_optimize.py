@@ -17,12 +17,9 @@ from tests.models import (
     MATRIX,
     OBSERVED,
     Recorder,
-    deblurring,
     deblurring_objective,
     lasso,
 )
-
-ENDLESS = 2**31 - 2
 
 
 @pytest.fixture(scope="module")
@@ -30,25 +27,6 @@ def dense():
     model = lasso()
     model.optimize(LASSO)
     return model
-
-
-@pytest.fixture(scope="module")
-def large():
-    model = deblurring()
-    model.optimize(DEBLURRING)
-    return model
-
-
-@pytest.fixture
-def endless(large):
-    """The deblurring model with a tolerance that it never reaches."""
-    large.setOption("tol", 0)
-    large.setOption("max_iterations", ENDLESS)
-    yield large
-    for name, value in (("tol", None), ("max_iterations", 10_000), ("time_limit", np.inf)):
-        large.setOption(name, value)
-    large.variables[0].start = None
-    large.optimize(DEBLURRING)
 
 
 # the outcome

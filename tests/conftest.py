@@ -1,0 +1,29 @@
+"""Fixtures that several modules share."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.models import DEBLURRING, deblurring
+
+ENDLESS = 2**31 - 2  # the most iterations that may be asked for
+
+
+@pytest.fixture(scope="module")
+def large():
+    model = deblurring()
+    model.optimize(DEBLURRING)
+    return model
+
+
+@pytest.fixture
+def endless(large):
+    """The deblurring model with a tolerance that it never reaches."""
+    large.setOption("tol", 0)
+    large.setOption("max_iterations", ENDLESS)
+    yield large
+    for name, value in (("tol", None), ("max_iterations", 10_000), ("time_limit", np.inf)):
+        large.setOption(name, value)
+    large.variables[0].start = None
+    large.optimize(DEBLURRING)

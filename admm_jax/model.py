@@ -13,6 +13,7 @@ import numpy as np
 from jax.core import Tracer
 
 from admm_jax.builder import MAXIMIZE, MINIMIZE, ModelBuilder
+from admm_jax.derivative.rule import solve as solve_problem
 from admm_jax.errors import DataError, ModelError, ShapeError
 from admm_jax.expressions.data import checked_array
 from admm_jax.expressions.leaves import Var
@@ -26,7 +27,6 @@ from admm_jax.solver.explain import explain
 from admm_jax.solver.plan import Plan
 from admm_jax.solver.settings import settings_for
 from admm_jax.solver.solve import fits, prepare
-from admm_jax.solver.solve import solve as solve_problem
 from admm_jax.solver.state import State
 from admm_jax.status import Status
 

@@ -233,6 +233,10 @@ class Box(_Constraint):
     def dual_scale(self, p: Array) -> Array:
         return jnp.ones((), p.dtype)
 
+    def conjugate(self, p: Array) -> Array:
+        upper, lower = jnp.where(p > 0, self.upper, 0), jnp.where(p < 0, self.lower, 0)
+        return jnp.sum(p * (upper + lower))
+
     def recession(self) -> Box:
         zero = jnp.zeros_like(jnp.asarray(self.lower))
         return Box(
@@ -262,6 +266,9 @@ class L2Ball(_Constraint):
     def dual_scale(self, p: Array) -> Array:
         return jnp.ones((), p.dtype)
 
+    def conjugate(self, p: Array) -> Array:
+        return self.radius * safe_norm(p)
+
     def recession(self) -> Box:
         zero = jnp.zeros_like(jnp.asarray(self.radius))
         return Box(zero, zero)
@@ -288,6 +295,9 @@ class L1Ball(_Constraint):
 
     def dual_scale(self, p: Array) -> Array:
         return jnp.ones((), p.dtype)
+
+    def conjugate(self, p: Array) -> Array:
+        return self.radius * jnp.max(jnp.abs(p))
 
     def recession(self) -> Box:
         zero = jnp.zeros_like(jnp.asarray(self.radius))

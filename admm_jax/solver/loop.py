@@ -36,6 +36,9 @@ from admm_jax.solver.step import adapt_rho, residuals, step
 from admm_jax.solver.vectors import dtype_of, select, subtract
 from admm_jax.status import Status
 
+OVERTIME = 1.0  # iterations spent on `target`, relative to those spent on `tol`
+LEAST_OVERTIME = 50
+ENDLESS = 2**31 - 1
 HISTORY = 256  # checks recorded; they grow further apart, so this is never reached in practice
 
 
@@ -44,7 +47,8 @@ class Settings:
     """Numbers that a solve is run with; none of them changes the program.
 
     `tol`: of the certified relative gap; `feasibility_tol`: of the relative constraint violation; `polish`: whether
-    to; `rho`: the starting penalty parameter, 0 for the automatic one; `adapt`: whether rho may change.
+    to; `rho`: the starting penalty parameter, 0 for the automatic one; `adapt`: whether rho may change; `target`: the
+    gap to go on to once `tol` is reached, for at most `OVERTIME` as many iterations as `tol` took.
     """
 
     tol: Array
@@ -53,6 +57,7 @@ class Settings:
     polish: Array
     rho: Array
     adapt: Array
+    target: Array
 
 
 @pytree_dataclass
@@ -71,6 +76,7 @@ class Run:
     checks: Array
     polish_at: Array
     raw_objective: Array  # of the last checked iterate that was not polished
+    ends: Array  # the iteration at which a run that has reached `tol` gives up on `target`
     status: Array
     history: Array  # (HISTORY, fields of History)
 
@@ -137,6 +143,7 @@ def begin(
         checks=jnp.zeros((), jnp.int32),
         polish_at=jnp.asarray(plan.first_polish, jnp.int32),
         raw_objective=infinity,
+        ends=jnp.asarray(ENDLESS, jnp.int32),
         status=jnp.where(invalid(problem), Status.SOLVE_NAN_FOUND.value, Status.SOLVE_UNKNOWN.value).astype(jnp.int32),
         history=jnp.full((HISTORY, len(History._fields)), jnp.nan, dtype),
     )
@@ -176,7 +183,8 @@ def _examine(problem: Problem, plan: Plan, run: Run, settings: Settings) -> tupl
 
     # the certificate costs tens of iterations: only pay for it when it can succeed
     last = state.iteration >= settings.max_iterations
-    hopeless = (plan.promise_factor * quick.relative_gap > settings.tol) & ~last
+    goal = jnp.where(run.ends < ENDLESS, settings.target, settings.tol)
+    hopeless = (plan.promise_factor * quick.relative_gap > goal) & ~last
     return run, point, lax.cond(hopeless, lambda: replace(quick, relative_gap=jnp.full_like(quick.gap, jnp.inf)), full)
 
 
@@ -217,6 +225,11 @@ def better(a: Certificate, b: Certificate, settings: Settings) -> Array:
     return ~(distance(b) <= distance(a)) | jnp.isinf(distance(b))
 
 
+def within(certificate: Certificate, settings: Settings) -> Array:
+    """Whether gap and violation are within their tolerances."""
+    return (certificate.relative_gap <= settings.tol) & (certificate.violation <= settings.feasibility_tol)
+
+
 def check(problem: Problem, plan: Plan, run: Run, before: State, settings: Settings) -> Run:
     """Certify the current iterate, keep it if it is the best, and decide whether to stop."""
     state = run.state
@@ -224,7 +237,7 @@ def check(problem: Problem, plan: Plan, run: Run, before: State, settings: Setti
     residual = residuals(problem, before, state)
     run = replace(run, units=weighed(problem, run.units))
     run, point, certificate = _examine(problem, plan, run, settings)
-    following = plan.next_check(state.iteration, certificate.relative_gap / settings.tol)
+    following = plan.next_check(state.iteration, certificate.relative_gap / settings.target)
     if plan.regions:
         following = jnp.where(settings.polish, jnp.minimum(following, run.polish_at), following)
         following = jnp.maximum(following, state.iteration + 1)
@@ -232,7 +245,10 @@ def check(problem: Problem, plan: Plan, run: Run, before: State, settings: Setti
     point = select(keep, point, run.point)
     certificate = select(keep, certificate, run.certificate)
 
-    success = (certificate.relative_gap <= settings.tol) & (certificate.violation <= settings.feasibility_tol)
+    reached = within(certificate, settings)
+    overtime = jnp.maximum(OVERTIME * state.iteration, LEAST_OVERTIME).astype(jnp.int32)
+    ends = jnp.where(reached, jnp.minimum(run.ends, state.iteration + overtime), run.ends)
+    success = reached & ((certificate.relative_gap <= settings.target) | (state.iteration >= ends))
     lifted = lift(problem)
     zero = {name: jnp.zeros_like(value) for name, value in state.x.items()}
     steps = zip(duals_of(problem, state), duals_of(problem, before), strict=True)
@@ -264,6 +280,7 @@ def check(problem: Problem, plan: Plan, run: Run, before: State, settings: Setti
         dual_residual=residual[1],
         checks=run.checks + 1,
         next_check=following,
+        ends=ends,
         status=status.astype(jnp.int32),
         history=history,
     )

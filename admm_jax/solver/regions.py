@@ -45,6 +45,10 @@ class Regions:
         sums = jax.ops.segment_sum(x.ravel(), self.labels, num_segments=x.size)
         return (sums / self.sizes)[self.labels].reshape(x.shape)
 
+    def sum(self, x: Array) -> Array:
+        """Every pixel gets its region's sum."""
+        return jax.ops.segment_sum(x.ravel(), self.labels, num_segments=x.size)[self.labels].reshape(x.shape)
+
     def any(self, mask: Array) -> Array:
         """True on every pixel of a region that holds a true pixel."""
         hits = jax.ops.segment_sum(mask.ravel().astype(jnp.int32), self.labels, num_segments=mask.size)

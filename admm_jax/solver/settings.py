@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
+from admm_jax.pytree import replace
 from admm_jax.solver.loop import Settings
 
 TOLERANCES = {  # by the width of the dtype: (gap, feasibility)
     8: (1e-6, 1e-8),
     4: (1e-4, 1e-4),
 }
+FINISHED = {8: 1e-10, 4: 2e-6}  # gaps at which an active set is settled
 POLISH_BELOW = 1e-5  # by default polishing is for those who ask for more than this
 
 
@@ -33,4 +36,12 @@ def settings_for(options: Mapping[str, Any], dtype: np.dtype) -> Settings:
         polish=number(polish, bool),
         rho=number(options["rho"], dtype),
         adapt=number(options["adapt_rho"], bool),
+        target=number(tol, dtype),
     )
+
+
+def finishing(settings: Settings) -> Settings:
+    """The same settings for a solve that is differentiated: it goes on to a target that settles the active set."""
+    dtype = settings.target.dtype
+    target = np.asarray(FINISHED[8 if dtype.itemsize >= 8 else 4], dtype)
+    return replace(settings, target=jnp.minimum(settings.target, target), polish=jnp.ones_like(settings.polish))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from functools import partial
 from typing import Any
 
 import jax
@@ -11,14 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from admm_jax.errors import DerivativeError
 from admm_jax.operators.base import Difference, Operator
 from admm_jax.operators.convolution import Conv2D, plan_convolution, specialise
 from admm_jax.problem import Chain, LinearMap, Penalty, Point, Problem, Quadratic
 from admm_jax.prox.total_variation import TotalVariation
 from admm_jax.pytree import replace
 from admm_jax.solution import History, Solution
-from admm_jax.solver.loop import Run, Settings, advance, begin
+from admm_jax.solver.loop import Run, Settings, advance, begin, within
 from admm_jax.solver.plan import Plan, make_plan
 from admm_jax.solver.programs import Program
 from admm_jax.solver.rewrite import VECTOR, densify, flatten, lift, unflatten
@@ -116,32 +114,20 @@ def _launch(
     return inner, advance(inner, plan, run, limit, settings)
 
 
-@jax.custom_jvp
-def undifferentiated(problem: Problem) -> Problem:
-    """The problem itself; differentiating through it is refused."""
-    return problem
-
-
-@undifferentiated.defjvp
-def _refuse(primals: tuple, tangents: tuple) -> tuple:
-    # Through the loop, forward mode would give the derivative of the last iterations in the place of the solution's.
-    raise DerivativeError("Model.solve has no derivative yet: jax.grad, jvp and the like cannot go through it")
-
-
 start = Program(_start, "plan", "dtype", runs_once=True)
 resume = Program(_resume, "plan")
 launch = Program(_launch, "plan", "dtype")
 
 
-@partial(jax.jit, static_argnames=("plan", "dtype"))
 def solve(
     problem: Problem, settings: Settings, x: Point, state: State | None, *, plan: Plan, dtype: np.dtype
 ) -> Solution:
     """One `while_loop` from start to end."""
-    problem = undifferentiated(problem)
     inner, run = _start(problem, settings, x, state, plan=plan, dtype=dtype)
     run = advance(inner, plan, run, jnp.asarray(NO_LIMIT, jnp.int32), settings)
-    status = jnp.where(run.status == Status.SOLVE_UNKNOWN.value, Status.SOLVE_OVER_MAX_ITER.value, run.status)
+    reached = within(run.certificate, settings)
+    ending = jnp.where(reached, Status.SOLVE_OPT_SUCCESS.value, Status.SOLVE_OVER_MAX_ITER.value)
+    status = jnp.where(run.status == Status.SOLVE_UNKNOWN.value, ending, run.status)
     return finish(problem, run, status, plan=plan)
 
 

@@ -1,0 +1,170 @@
+"""Which parts of a solution are held by a kink or a bound, and the space in which it can move.
+
+A penalty g(A x + b) holds v = A x + b where its prox does not react to a change of v: a jump that is zero under TV, an
+entry that is zero under l1, one that lies on a bound. Which they are is read from the pair (v, p) by the prox itself,
+z = prox(v + p / rho): no threshold on v. Penalties on a variable itself ("direct" ones) then say in which space that
+variable moves,
+
+    T = {t : t constant on each flat region of a total variation, zero on each region with a held entry}
+
+and all other penalties become equations of the linear system (`system.py`). Small dense models have no direct ones.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from admm_jax.problem import Penalty, Point, Problem
+from admm_jax.prox.functions import L1, Box, GroupL2, Hinge, Huber
+from admm_jax.prox.total_variation import TotalVariation
+from admm_jax.pytree import pytree_dataclass
+from admm_jax.solver.plan import Plan
+from admm_jax.solver.regions import Regions, find_regions
+from admm_jax.solver.rewrite import lift
+
+
+@pytree_dataclass
+class Reading:
+    """One pair of the lifted problem as its prox reads it: `z` in dom g, `p` in dg(z), exactly (Moreau)."""
+
+    z: Array
+    p: Array
+
+
+@pytree_dataclass
+class Space:
+    """T for one variable: its regions (None without a total variation) and the entries that are held."""
+
+    regions: Regions | None
+    held: Array
+
+    def __call__(self, v: Array) -> Array:
+        """The orthogonal projection onto T."""
+        inside = jnp.where(self.held, 0, v)
+        return inside if self.regions is None else self.regions.mean(inside)
+
+    def spread(self, v: Array, pinned: Array) -> Array:
+        """On each region the mean of `v` over its `pinned` entries, zero on regions without any."""
+        if self.regions is None:
+            return jnp.where(pinned, v, 0)
+        total = self.regions.sum(jnp.where(pinned, v, 0))
+        count = self.regions.sum(pinned.astype(v.dtype))
+        return jnp.where(count > 0, total / jnp.maximum(count, 1), 0)
+
+
+def direct_terms(problem: Problem, plan: Plan) -> tuple[bool, ...]:
+    """Which penalties say directly how their variable can move: those on a variable itself, in matrix-free models.
+
+    A second total variation on the same variable is left to the linear system: regions are those of one.
+    """
+    out, seen = [], set()
+    for penalty in problem.penalties:
+        name = penalty.map.identity_on
+        kinds = (L1, Hinge, Huber, GroupL2, Box, TotalVariation)
+        direct = not plan.dense and name is not None and isinstance(penalty.function, kinds)
+        if direct and isinstance(penalty.function, TotalVariation):
+            direct = name not in seen
+            seen.add(name)
+        out.append(direct)
+    return tuple(out)
+
+
+def read(problem: Problem, x: Point, duals: tuple[Array, ...], rho: Array) -> tuple[Reading, ...]:
+    """The reading of each penalty of the lifted problem at x and its duals; `rho` balances v and p.
+
+    z + p / rho = v + p_before / rho: differentiable in x, the duals and the problem.
+    """
+    out = []
+    for penalty, dual in zip(lift(problem).penalties, duals, strict=True):
+        v = penalty.map(x) + penalty.offset + dual / rho
+        z = penalty.function.prox(v, 1 / rho)
+        out.append(Reading(z, rho * (v - z)))
+    return tuple(out)
+
+
+def held_entries(function: object, z: Array) -> Array:
+    """Where z stands at a kink or a bound of a function that acts entry by entry, or group by group."""
+    if isinstance(function, L1 | Hinge):
+        return (z == 0) & (jnp.asarray(function.weight) > 0)
+    if isinstance(function, Box):
+        return (z == function.lower) | (z == function.upper)
+    if isinstance(function, GroupL2):
+        weight = jnp.asarray(function.weight)
+        weight = jnp.expand_dims(weight, function.axes) if weight.ndim else weight
+        return jnp.broadcast_to(jnp.all(z == 0, axis=function.axes, keepdims=True) & (weight > 0), z.shape)
+    return jnp.zeros(z.shape, bool)
+
+
+def spaces(problem: Problem, direct: tuple[bool, ...], readings: tuple[Reading, ...]) -> dict[str, Space]:
+    """T of each variable that a direct penalty acts on. It is piecewise constant in everything: no derivative."""
+    flats: dict[str, Array] = {}
+    held: dict[str, Array] = {}
+    lifted = lift(problem)
+    for original, penalty, reading, is_direct in zip(
+        problem.penalties, lifted.penalties, readings, direct, strict=True
+    ):
+        if not is_direct:
+            continue
+        name = original.map.chains[0].variable
+        entries = lax.stop_gradient(held_entries(penalty.function, reading.z))
+        if isinstance(original.function, TotalVariation):
+            flats[name] = entries
+        else:
+            held[name] = held[name] | entries if name in held else entries
+    out = {}
+    shapes = dict(problem.variables)
+    for name in {*flats, *held}:
+        pinned = held.get(name, jnp.zeros(shapes[name], bool))
+        regions = find_regions(flats[name]) if name in flats else None
+        out[name] = Space(regions, pinned if regions is None else regions.any(pinned))
+    return out
+
+
+def project(space: dict[str, Space], x: Point) -> Point:
+    """The projection onto T; variables without a space move freely."""
+    return {name: space[name](value) if name in space else value for name, value in x.items()}
+
+
+def displacement(
+    problem: Problem,
+    tangent: Problem,
+    direct: tuple[bool, ...],
+    readings: tuple[Reading, ...],
+    space: dict[str, Space],
+    rho: Array,
+) -> Point:
+    """The part of dx that T does not decide: held entries go with their bounds, regions with their offset.
+
+    A flat region of TV(x + b) keeps x + b constant: dx = -db + (constant). A held entry has x + b = z: dx = dz - db
+    with dz the prox's own reaction to its bounds. Where the entries of one region ask for different things (at a
+    point where it is about to split) it goes with their mean.
+    """
+    out = {name: jnp.zeros(shape, rho.dtype) for name, shape in problem.variables}
+    for penalty, change, is_direct in zip(problem.penalties, tangent.penalties, direct, strict=True):
+        if is_direct and isinstance(penalty.function, TotalVariation):
+            name = penalty.map.chains[0].variable
+            out[name] = out[name] - jnp.broadcast_to(change.offset, out[name].shape)
+    asked: dict[str, tuple[Array, Array]] = {}
+    for penalty, change, reading, is_direct in zip(
+        problem.penalties, tangent.penalties, readings, direct, strict=True
+    ):
+        if not is_direct or isinstance(penalty.function, TotalVariation):
+            continue
+        name = penalty.map.chains[0].variable
+        dz = _reaction(penalty, change, reading, rho)
+        pinned = lax.stop_gradient(held_entries(penalty.function, reading.z))
+        wanted = jnp.where(pinned, dz - change.offset - out[name], 0)
+        before, mask = asked.get(name, (jnp.zeros_like(wanted), jnp.zeros(wanted.shape, bool)))
+        asked[name] = jnp.where(pinned, wanted, before), mask | pinned
+    for name, (wanted, pinned) in asked.items():
+        out[name] = out[name] + space[name].spread(wanted, pinned)
+    return out
+
+
+def _reaction(penalty: Penalty, change: Penalty, reading: Reading, rho: Array) -> Array:
+    """d prox(v) in the direction of the function's own parameters, v fixed."""
+    v = reading.z + reading.p / rho
+    return jax.jvp(lambda f: f.prox(v, 1 / rho), (penalty.function,), (change.function,))[1]
+

@@ -34,5 +34,5 @@ class NonconvexError(ModelError):
     """A model that is not convex, or whose convexity no rule can establish."""
 
 
-class DerivativeError(ADMMError):
-    """A derivative was asked for that is not available."""
+class DerivativeWarning(UserWarning):
+    """A derivative is in doubt: the solve did not converge, or did not settle which parts of the solution are held."""

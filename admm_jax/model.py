@@ -87,7 +87,7 @@ class Model(ModelBuilder):
         settled = merged(self._options, options)
         if not isinstance(params, Mapping | None):
             raise DataError(f'params must be a mapping such as {{"lam": 0.1}}, got {params!r:.60}')
-        problem, plan, dtype = prepare(self.problem(params), settled["relaxation"])
+        problem, plan, dtype = prepare(self.problem(params), settled)
         x, state = self._beginning(init, problem, plan, dtype)
         solution = solve_problem(problem, settings_for(settled, dtype), x, state, plan=plan, dtype=dtype)
         return oriented(solution, self.ModelSense)
@@ -113,7 +113,7 @@ class Model(ModelBuilder):
         host = {key: _on_host(value) for key, value in params.items()} if isinstance(params, Mapping) else params
         given = jax.tree.map(_on_host, self.problem(host))
         with jax.enable_x64(True):  # of this thread, until the end of the block
-            problem, plan, dtype = prepare(given, settled["relaxation"], np.float64)
+            problem, plan, dtype = prepare(given, settled, np.float64)
             x, _ = self._beginning(None, problem, plan, dtype)
         outcome = drive(
             problem,

@@ -172,7 +172,15 @@ def mean_eigenvalue(system: Linearised) -> Array:
 
 def right_hand_side(problem: Problem, tangent: Problem, system: Linearised) -> tuple[Point, Pair]:
     """(displacement, right-hand side of the system) for a change `tangent` of the problem."""
-    sigma = system.sigma
+    pulled, moved, reacted = changes(problem, tangent, system)
+    shift = displacement(problem, tangent, system.direct, system.readings, system.space, system.rho)
+    moved = scaled(moved, 1, forward(system, shift))
+    r = project(system.space, {name: -value for name, value in add(pulled, hessian(system, shift)).items()})
+    return shift, (r, scaled(reacted, -1, complement(system, moved)))
+
+
+def changes(problem: Problem, tangent: Problem, system: Linearised) -> tuple[Point, Duals, Duals]:
+    """(F., v_j., prox_j.): how the conditions change with the problem at fixed x, p and fixed argument of the prox."""
     p = system.general(tuple(reading.p for reading in system.readings))
 
     def conditions(q: Problem) -> tuple[Point, Duals, Duals]:
@@ -181,14 +189,10 @@ def right_hand_side(problem: Problem, tangent: Problem, system: Linearised) -> t
         for penalty, reading, is_direct in zip(lifted.penalties, system.readings, system.direct, strict=True):
             if not is_direct:
                 values.append(penalty.map(system.x) + penalty.offset)
-                proxes.append(penalty.function.prox(_argument(reading, sigma), 1 / sigma))
+                proxes.append(penalty.function.prox(_argument(reading, system.sigma), 1 / system.sigma))
         return force(lifted, system.x, system.readings, system.direct, p), tuple(values), tuple(proxes)
 
-    pulled, moved, reacted = jax.jvp(conditions, (problem,), (tangent,))[1]
-    shift = displacement(problem, tangent, system.direct, system.readings, system.space, system.rho)
-    moved = scaled(moved, 1, forward(system, shift))
-    r = project(system.space, {name: -value for name, value in add(pulled, hessian(system, shift)).items()})
-    return shift, (r, scaled(reacted, -1, complement(system, moved)))
+    return jax.jvp(conditions, (problem,), (tangent,))[1]
 
 
 def multipliers(problem: Problem, tangent: Problem, system: Linearised, dx: Point, u: Duals) -> Duals:

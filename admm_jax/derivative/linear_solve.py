@@ -15,6 +15,7 @@ The transposed system has the same form: with s = B s' it gives u = B y, and y =
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import jax
@@ -37,6 +38,7 @@ from admm_jax.derivative.conditions import (
 )
 from admm_jax.problem import Point
 from admm_jax.prox.functions import GroupL2
+from admm_jax.pytree import replace
 from admm_jax.solver.linear import conjugate_gradients
 from admm_jax.solver.rewrite import flatten, unflatten
 from admm_jax.solver.vectors import add, add_scaled, dtype_of, norm, subtract
@@ -47,7 +49,7 @@ SOLVED = {8: 1e-7, 4: 1e-2}  # relative residual above which a system counts as 
 CG_STEPS = 3000
 
 
-def _stiff(system: Linearised, t: Point) -> Point:
+def stiff(system: Linearised, t: Point) -> Point:
     """(M + sum sigma A^T B A) t on T, the identity on the rest."""
     inside = project(system.space, t)
     pulled = hessian(system, inside)
@@ -60,7 +62,7 @@ def _matrix(system: Linearised, like: Point) -> Array:
     problem = system.problem
 
     def column(e: Array) -> Array:
-        return flatten(problem, _stiff(system, unflatten(problem, e)))
+        return flatten(problem, stiff(system, unflatten(problem, e)))
 
     return jax.vmap(column)(jnp.eye(problem.size, dtype=dtype_of(like)))
 
@@ -74,7 +76,7 @@ def _factor(matrix: Array) -> tuple[Array, Array]:
     return factor, jnp.min(pivots) ** 2 > 32 * len(matrix) * eps * largest
 
 
-def _solver(system: Linearised) -> Callable[[Point, Point], Point]:
+def stiff_solver(system: Linearised) -> Callable[[Point, Point], Point]:
     """(rhs, start) -> the solution of the stiff system, NaN where it has none that is unique."""
     dtype = dtype_of(system.x)
     if system.plan.dense:
@@ -85,7 +87,7 @@ def _solver(system: Linearised) -> Callable[[Point, Point], Point]:
             b = flatten(system.problem, rhs)
             x = jnp.zeros_like(b)
             for _ in range(REFINEMENTS):
-                left = b - flatten(system.problem, _stiff(system, unflatten(system.problem, x)))
+                left = b - flatten(system.problem, stiff(system, unflatten(system.problem, x)))
                 x = x + jsl.cho_solve((factor, True), left)
             return unflatten(system.problem, jnp.where(regular | ~jnp.bool_(system.plan.derivative_nan), x, jnp.nan))
 
@@ -95,7 +97,7 @@ def _solver(system: Linearised) -> Callable[[Point, Point], Point]:
 
     def iterative(rhs: Point, start: Point) -> Point:
         def operator(t: Point) -> Point:
-            return _stiff(system, t)
+            return stiff(system, t)
 
         return conjugate_gradients(
             operator, rhs, start, steps=CG_STEPS, tol=tol, precondition=precondition, reference=rhs
@@ -151,10 +153,21 @@ def rough(system: Linearised, push: Point, *, steps: Array, tol: float) -> Point
     """About how x answers to a push: the stiff system alone, by a few conjugate gradient steps."""
     r = project(system.space, push)
     if system.plan.dense:
-        return project(system.space, _solver(system)(r, r))
+        return project(system.space, stiff_solver(system)(r, r))
     zero = {name: jnp.zeros_like(value) for name, value in r.items()}
     inverse = _preconditioner(system)
-    return conjugate_gradients(lambda t: _stiff(system, t), r, zero, steps=steps, tol=tol, precondition=inverse)
+    return conjugate_gradients(lambda t: stiff(system, t), r, zero, steps=steps, tol=tol, precondition=inverse)
+
+
+def answer(system: Linearised, r: Point, s: Duals) -> Pair:
+    """`solve` without a derivative, and without NaN where it failed."""
+    plain = replace(system, plan=dataclasses.replace(system.plan, derivative_nan=False))
+    return _repeated(plain, stiff_solver(plain), r, s, {name: jnp.zeros_like(value) for name, value in r.items()})
+
+
+def regular(system: Linearised) -> Array:
+    """Whether the system has only one solution; known in dense models, taken for granted in others."""
+    return _factor(_matrix(system, system.x))[1] if system.plan.dense else jnp.ones((), bool)
 
 
 def _size(u: Duals) -> Array:
@@ -168,23 +181,23 @@ def solve(system: Linearised, r: Point, s: Duals, guess: Point | None = None) ->
     `guess` is where the transposed system starts, for those who have solved a similar one.
     """
     frozen = lax.stop_gradient(system)
-    stiff_solve = _solver(frozen)
+    stiff_solve = stiff_solver(frozen)
     zero = {name: jnp.zeros_like(value) for name, value in r.items()}
     begin = zero if guess is None else project(frozen.space, lax.stop_gradient(guess))
 
     def direct(_: object, rhs: Pair) -> Pair:
-        return _multipliers(frozen, stiff_solve, *rhs, zero)
+        return _repeated(frozen, stiff_solve, *rhs, zero)
 
     def transposed(_: object, rhs: Pair) -> Pair:
         r, s = rhs
-        t, u = _multipliers(frozen, stiff_solve, r, complement(frozen, s), begin)
+        t, u = _repeated(frozen, stiff_solve, r, complement(frozen, s), begin)
         y = scaled(u, frozen.sigma, scaled(forward(frozen, project(frozen.space, t)), -1, s))
         return t, y
 
     return lax.custom_linear_solve(lambda pair: apply(system, pair), (r, s), direct, transposed)
 
 
-def _multipliers(
+def _repeated(
     system: Linearised, stiff_solve: Callable[[Point, Point], Point], r: Point, s: Duals, begin: Point
 ) -> Pair:
     """The method of multipliers on the linear system, from t = `begin`."""

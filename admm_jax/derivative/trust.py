@@ -20,7 +20,7 @@ import numpy as np
 from jax import Array, lax
 
 from admm_jax.derivative.conditions import system_at
-from admm_jax.derivative.linear_solve import rough
+from admm_jax.derivative.linear_solve import regular, rough
 from admm_jax.errors import DerivativeWarning
 from admm_jax.problem import Point, Problem
 from admm_jax.pytree import pytree_dataclass
@@ -36,10 +36,11 @@ ROUGH = 1e-3
 
 @pytree_dataclass
 class Trust:
-    """`converged`: the solve; `settled`: the active set; `error`: estimate of the derivative's relative error."""
+    """`converged`: the solve; `settled`: the active set; `unique`: x; `error`: estimate of the relative error."""
 
     converged: Array
     settled: Array
+    unique: Array
     error: Array
 
 
@@ -61,7 +62,8 @@ def assess(problem: Problem, plan: Plan, solution: Solution, target: Array) -> T
         return jnp.where(size > 0, norm(subtract(tight, loose)) / jnp.where(size > 0, size, 1), 0)
 
     error = lax.cond(settled | ~solution.converged, lambda: jnp.zeros((), dtype), estimate)
-    return Trust(solution.converged, settled, jnp.where(solution.converged, error, jnp.inf))
+    unique = regular(system_at(problem, plan, solution))
+    return Trust(solution.converged, settled, unique, jnp.where(solution.converged, error, jnp.inf))
 
 
 class _Teller:
@@ -70,8 +72,8 @@ class _Teller:
     def __init__(self) -> None:
         self.lock, self.told = threading.Lock(), False
 
-    def __call__(self, status: np.ndarray, gap: np.ndarray, settled: np.ndarray, error: np.ndarray) -> None:
-        text = complaint(int(status), float(gap), bool(settled), float(error))
+    def __call__(self, status: np.ndarray, gap: np.ndarray, trust: Trust) -> None:
+        text = complaint(int(status), float(gap), trust)
         with self.lock:
             if text is None or self.told:
                 return
@@ -79,7 +81,7 @@ class _Teller:
         warnings.warn(text, DerivativeWarning, stacklevel=2)
 
 
-def complaint(status: int, gap: float, settled: bool, error: float) -> str | None:
+def complaint(status: int, gap: float, trust: Trust) -> str | None:
     """What there is to say of a derivative, None if it can be trusted."""
     if status != Status.SOLVE_OPT_SUCCESS.value:
         return (
@@ -87,11 +89,17 @@ def complaint(status: int, gap: float, settled: bool, error: float) -> str | Non
             "its derivative has no basis; raise max_iterations or loosen tol "
             "(the option derivative_nan=False gives what there is instead of NaN)"
         )
-    if not settled:
+    if not trust.unique:
         return (
-            f"the derivative is in doubt by about {error:.1e} (relative, estimated): with a certified gap of {gap:.1e} "
-            "it is not settled which parts of the solution are held; a tighter tol, more max_iterations or float64 "
-            "settles it (model.diagnose tells more; the option derivative_warning=False says nothing)"
+            "the solution that was differentiated is not the only one: its derivative has no meaning and is NaN (that "
+            "of the objective has one); a small quadratic term, or a constraint, makes the solution unique"
+        )
+    if not trust.settled:
+        return (
+            f"the derivative is in doubt by about {float(trust.error):.1e} (relative, estimated): "
+            f"with a certified gap of {gap:.1e} it is not settled which parts of the solution are held; a tighter tol, "
+            "more max_iterations or float64 settles it (model.diagnose tells more; the option derivative_warning=False "
+            "says nothing)"
         )
     return None
 
@@ -99,4 +107,4 @@ def complaint(status: int, gap: float, settled: bool, error: float) -> str | Non
 def warn(problem: Problem, plan: Plan, solution: Solution, target: Array) -> None:
     """Say so when the program runs, if the derivative at `solution` is in doubt."""
     trust = assess(problem, plan, solution, target)
-    jax.debug.callback(_Teller(), solution.status, solution.gap, trust.settled, trust.error)
+    jax.debug.callback(_Teller(), solution.status, solution.gap, trust)

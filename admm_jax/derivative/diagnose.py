@@ -143,7 +143,7 @@ def diagnose(
         condition=_condition(system, push),
         error=trusted.error,
         kinks={
-            name: _distances(problem, change, reach, _held_sets(problem, plan, solution), solved, plan)
+            name: _distances(problem, change, reach, trust.active_set(problem, solution), solved)
             for name, (change, reach) in directions.items()
         },
     )
@@ -190,16 +190,7 @@ def _condition(system: Linearised, push: Point) -> Array:
     return jnp.where(smallest > 0, largest / jnp.where(smallest > 0, smallest, 1), jnp.inf)
 
 
-def _held_sets(problem: Problem, plan: Plan, solution: Solution) -> tuple[Array, ...]:
-    """The held entries of each penalty."""
-    system = system_at(problem, plan, solution)
-    pairs = zip(system.problem.penalties, system.readings, strict=True)
-    return tuple(held_entries(penalty.function, reading.z) for penalty, reading in pairs)
-
-
-def _distances(
-    problem: Problem, change: Problem, reach: Array, here: tuple[Array, ...], again: Any, plan: Plan
-) -> Array:
+def _distances(problem: Problem, change: Problem, reach: Array, here: tuple[Array, ...], again: Any) -> Array:
     """How far down and up `problem + t change` keeps its active set, by bisection of log t on solves at t.
 
     Where the problem is affine in t and its penalties are polyhedral, the t with one active set form an interval, for
@@ -208,7 +199,7 @@ def _distances(
 
     def same(t: Array) -> Array:
         moved = jax.tree.map(lambda a, b: a + t * b if jnp.issubdtype(a.dtype, jnp.inexact) else a, problem, change)
-        there = _held_sets(moved, plan, again(moved))
+        there = trust.active_set(moved, again(moved))
         return jnp.all(jnp.stack([jnp.all(a == b) for a, b in zip(here, there, strict=True)]))
 
     def towards(sign: Array) -> Array:

@@ -1,4 +1,4 @@
-"""Derivatives of deblurred images, matrix-free: against differences of tight solves, and through JAX's transformations."""
+"""Derivatives of deblurred images, matrix-free: against differences of tight solves, and under transformations."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ def size_of(x: Point) -> Array:
     return jnp.max(jnp.stack([jnp.max(jnp.abs(value)) for value in x.values()]))
 
 
-def _signs(shape: tuple[int, ...], dtype: jnp.dtype) -> Array:
+def probe_signs(shape: tuple[int, ...], dtype: jnp.dtype) -> Array:
     """A fixed array of +1 and -1 without a pattern."""
     # the barrier keeps the compiler from computing it, which would be slow, and from storing it in the program
     one = lax.optimization_barrier(jnp.ones((), dtype))
@@ -102,7 +102,7 @@ def _signs(shape: tuple[int, ...], dtype: jnp.dtype) -> Array:
 
 def row_length(problem_map: LinearMap, dtype: jnp.dtype) -> Array:
     """Root mean square of the lengths of A's rows, estimated from A^T s for signs s (Hutchinson 1989)."""
-    signs = _signs(problem_map.out_shape, dtype)
+    signs = probe_signs(problem_map.out_shape, dtype)
     return jnp.sqrt(sum(jnp.sum(row**2) for row in problem_map.adjoint(signs).values()) / max(signs.size, 1))
 
 
@@ -242,7 +242,7 @@ def certificate_of(
 
 def weighed(problem: Problem, units: Units) -> Units:
     """Units with `whole` renewed: the terms of f count by their values at a point of signs of the size of x."""
-    probe = {name: units.point * _signs(shape, units.point.dtype) for name, shape in problem.variables}
+    probe = {name: units.point * probe_signs(shape, units.point.dtype) for name, shape in problem.variables}
     whole = units.energy
     for name, cost in problem.linear.items():
         whole = whole + jnp.sum(jnp.abs(cost * probe[name]))

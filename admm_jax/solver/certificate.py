@@ -183,9 +183,16 @@ def certify(
     e = tuple(q.map(x) - q.data for q in problem.quadratics)
     functions = [penalty.function for penalty in problem.penalties]
     p = known.duals
+    # where dom g* is zero alone, as for a weight of zero, nothing is absorbed: scaling would have to undo all of it
+    ones = [jnp.ones_like(part) for part in p]
+    units_of = tuple(
+        jnp.where((f.project_dual(one) == 0) & (f.project_dual(-one) == 0), 0, unit)
+        for f, one in zip(functions, ones, strict=True)
+    )
     # a part of p on the border of dom g* stays there at first: the signs of jumps are right long before the rest
     omegas = tuple(
-        jnp.where(f.project_dual(part * 1.0001) == part * 1.0001, unit, 0) for f, part in zip(functions, p, strict=True)
+        jnp.where(f.project_dual(part * 1.0001) == part * 1.0001, own, 0)
+        for f, part, own in zip(functions, p, units_of, strict=True)
     )
     tight = float(jnp.finfo(dtype).eps) * 64
 
@@ -205,7 +212,7 @@ def certify(
             scale = jnp.where(final, jnp.minimum(scale, f.dual_scale(part)), scale)
         e = tuple(scale * part for part in e)
         p = tuple(f.project_dual(scale * part) for f, part in zip(functions, free, strict=True))
-        omegas = tuple(jnp.where(part == loose, unit, 0) for part, loose in zip(p, free, strict=True))
+        omegas = tuple(jnp.where(part == loose, own, 0) for part, loose, own in zip(p, free, units_of, strict=True))
         return e, p, omegas, residual
 
     e, p, _, leftover = lax.fori_loop(0, rounds + 2, body, (e, p, omegas, zero))

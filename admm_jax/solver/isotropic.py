@@ -21,12 +21,13 @@ Method of multipliers with semismooth Newton: Li, Sun & Toh 2018; for TV: Hinter
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
 from admm_jax.problem import Point, Problem
 from admm_jax.prox.functions import Box
-from admm_jax.prox.projections import safe_norm
+from admm_jax.prox.projections import leading_dot, safe_norm
 from admm_jax.pytree import pytree_dataclass, replace
 from admm_jax.solver.certificate import Units, evaluate, objective, stationarity
 from admm_jax.solver.multipliers import NEWTON_STEPS, Inner, Model, Parts, make_model, minimise
@@ -37,7 +38,7 @@ from admm_jax.solver.vectors import select
 OUTER = 12  # rounds of multipliers; 3 to 6 are usual
 MERGES = 40  # Newton steps on the regions
 GROWTH = 10.0  # of sigma
-DUAL_STEPS = 1000  # accelerated projected gradient steps that complete the dual on the zero set
+DUAL_STEPS = 2000  # accelerated projected gradient steps that complete the dual on the zero set
 
 
 @pytree_dataclass
@@ -57,6 +58,7 @@ class Progress:
     inner: Inner
     settled: Pair
     gap: Array
+    force: Array  # the largest entry of the gradient that the last round began with
     round: Array
     merging: Array  # stage 2
     done: Array
@@ -79,16 +81,16 @@ def _gap(model: Model, x: Array, parts: Parts) -> Array:
 
 def _turned(model: Model, before: Inner, after: Inner) -> Array:
     """(1, *shape): where a pixel's differences turned round; the bottom of its cone is between."""
-    old, new = model.parts(before).d, model.parts(after).d
-    return jnp.sum(old * new, 0, keepdims=True) <= 0
+    return leading_dot(model.parts(before).d, model.parts(after).d) <= 0
 
 
 def _round(model: Model, progress: Progress, goal: Array, sharpest: Array) -> Progress:
     """One round: solve the inner problem and renew the multipliers, or take a Newton step and renew the zero set."""
     old = progress.inner
-    inner, still = minimise(model, old, jnp.where(progress.merging, 1, NEWTON_STEPS))
+    inner, force, still = minimise(model, old, jnp.where(progress.merging, 1, NEWTON_STEPS))
     parts = model.parts(inner)
     zero = old.flat | parts.zero | (progress.merging & _turned(model, old, inner))
+    zero = zero | (safe_norm(parts.d, (0,), keepdims=True) * sharpest <= jnp.mean(model.weight))
     gap = _gap(model, inner.x, parts)
     count = progress.round + 1
     end = ~progress.merging & ((gap <= goal) | (count >= OUTER))
@@ -119,7 +121,8 @@ def _round(model: Model, progress: Progress, goal: Array, sharpest: Array) -> Pr
         gap=gap,
         round=jnp.where(end, 0, count),
         merging=reduced,
-        done=progress.merging & ((same & still) | (count >= MERGES)),
+        force=force,
+        done=progress.merging & ((same & still & (force > progress.force / 2)) | (count >= MERGES)),
     )
 
 
@@ -166,14 +169,16 @@ def polish(
         inner=replace(first, sigma=sigma),
         settled=Pair(x, field, y, nowhere),
         gap=gap,
+        force=gap,
         round=jnp.zeros((), jnp.int32),
         merging=jnp.zeros((), bool),
         done=~wanted,
     )
-    goal = eps ** (2 / 3) * size
+    goal = eps ** (5 / 6) * size
     last = lax.while_loop(lambda p: ~p.done, lambda p: _round(model, p, goal, sharpest), start)
 
-    def bound(x: Array, duals: tuple[Array, ...]) -> Array:
+    def bound(pair: tuple[Array, tuple[Array, ...]]) -> Array:
+        x, duals = pair
         here = {name: x}
         e = tuple(q.map(here) - q.data for q in lifted.quadratics)
         left = stationarity(lifted, e, duals, {name: jnp.zeros_like(x)})
@@ -185,8 +190,10 @@ def polish(
     field = jnp.where(flat, settled.field, model.parts(last.inner).field)
     steps = jnp.where(wanted, DUAL_STEPS, 0)
     completed = complete(problem, {name: x}, shares, index, field, flat, steps)
-    good = bound(x, completed) <= jnp.maximum(bound(settled.x, shares), goal)
-    return {name: jnp.where(good, x, settled.x)}, select(good, completed, shares)
+    first, second = (settled.x, shares), (x, completed)
+    bounds = lax.map(bound, jax.tree.map(lambda *leaves: jnp.stack(leaves), first, second))
+    x, completed = select(bounds[1] <= jnp.maximum(bounds[0], eps ** (2 / 3) * size), second, first)
+    return {name: x}, completed
 
 
 def _shared(problem: Problem, model: Model, duals: tuple[Array, ...], index: int, pair: Pair) -> tuple[Array, ...]:

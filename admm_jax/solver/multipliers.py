@@ -1,8 +1,10 @@
 """The smooth inner problem of isotropic polishing, by a primal-dual Newton method with conjugate gradients.
 
-    minimise over x = Pi x, x fixed where held:  f(x) + 1/sigma sum_pixels h_w(|q|) + sigma/2 dist^2(x + y/sigma, bounds)
+    minimise f(x) + 1/sigma sum_pixels h_w(|q|) + sigma/2 dist^2(x + y/sigma, bounds)   over x = Pi x, fixed where held,
 
-    q = p + sigma D x,   h_w(n) = n^2 / 2 for n <= w, else w n - w^2 / 2,   with the gradient D^T P, P = w q / max(w, |q|)
+    q = p + sigma D x,   h_w(n) = n^2 / 2 for n <= w, else w n - w^2 / 2.
+
+The second term has the gradient D^T P with P = w q / max(w, |q|), the third Y = sigma (x + y/sigma - its projection).
 
 Newton on P itself would have the Hessian D^T E D with E = sigma where |q| <= w, elsewhere sigma w/|q| (I - u u^T),
 u = q / |q|, which is a good model only very near. The linearisation of  max(w, |q|) pi = w q  in x and pi instead gives
@@ -23,7 +25,7 @@ from jax import Array, lax
 from admm_jax.operators.base import Difference
 from admm_jax.problem import Point, Problem
 from admm_jax.prox.functions import Box
-from admm_jax.prox.projections import project_l2_ball, safe_norm
+from admm_jax.prox.projections import leading_dot, project_l2_ball, safe_norm
 from admm_jax.pytree import pytree_dataclass, replace
 from admm_jax.solver.certificate import RADIUS, probe_signs
 from admm_jax.solver.linear import conjugate_gradients, normal
@@ -57,6 +59,7 @@ class Inner:
 
     @property
     def x(self) -> Array:
+        """The point."""
         return self.base + self.shift
 
     def project(self, v: Array) -> Array:
@@ -163,7 +166,7 @@ def _newton(model: Model, inner: Inner, parts: Parts, gradient: Array) -> tuple[
     pressed = jnp.where(parts.y != 0, sigma, 0)
 
     def edges(d: Array) -> Array:
-        along, across = jnp.sum(u * d, 0, keepdims=True), jnp.sum(a * d, 0, keepdims=True)
+        along, across = leading_dot(u, d), leading_dot(a, d)
         return stiffness * (d - (u * across + a * along) / 2)
 
     def operator(v: Point) -> Point:
@@ -190,16 +193,17 @@ def _newton(model: Model, inner: Inner, parts: Parts, gradient: Array) -> tuple[
     rhs = {model.name: -gradient}
     step = conjugate_gradients(operator, rhs, zero, steps=CG_STEPS, tol=CG_TOL, precondition=precondition)[model.name]
     moved = sigma * model.difference(step)
-    outer = (weight * (parts.q + moved) - inner.direction * jnp.sum(u * moved, 0, keepdims=True)) / length
+    outer = (weight * (parts.q + moved) - inner.direction * leading_dot(u, moved)) / length
     return step, project_l2_ball(jnp.where(parts.zero, parts.q + moved, outer), weight, (0,))
 
 
-def minimise(model: Model, inner: Inner, steps: Array) -> tuple[Inner, Array]:
-    """Newton steps until what is left of the gradient costs a tenth of the gap, or rounding stops it; and whether so.
+def minimise(model: Model, inner: Inner, steps: Array) -> tuple[Inner, Array, Array]:
+    """At most `steps` Newton steps, until what is left of the gradient costs a tenth of the gap or is rounding.
 
-    At most `steps`.
+    Also the largest entry of the first gradient, and whether the last step promised no more than rounding.
     """
     eps = jnp.finfo(inner.shift.dtype).eps
+    scale = jnp.max(jnp.abs(model.rhs))
 
     def look(inner: Inner) -> tuple[Parts, Array]:
         parts = model.parts(inner)
@@ -207,7 +211,7 @@ def minimise(model: Model, inner: Inner, steps: Array) -> tuple[Inner, Array]:
         return parts, inner.project(force)
 
     def body(carry: tuple) -> tuple:
-        i, inner, energy, parts, gradient, _ = carry
+        i, inner, energy, parts, gradient, _, _ = carry
         step, pi = _newton(model, inner, parts, gradient)
         slope = jnp.sum(gradient * step)
         slack = 8 * eps * jnp.abs(energy)
@@ -226,10 +230,11 @@ def minimise(model: Model, inner: Inner, steps: Array) -> tuple[Inner, Array]:
         new = replace(inner, shift=inner.shift + t * step, direction=inner.direction + t * (pi - inner.direction))
         parts, after = look(new)
         charge = RADIUS * jnp.max(jnp.abs(new.x)) * jnp.sum(jnp.abs(after))
-        stuck = (-slope <= slack) & (jnp.max(jnp.abs(after)) > jnp.max(jnp.abs(gradient)) / 2)
-        return i + 1, new, value, parts, after, (charge <= model.gap(parts) / 10) | stuck
+        enough = (charge <= model.gap(parts) / 10) | (jnp.max(jnp.abs(after)) <= eps * scale)
+        return i + 1, new, value, parts, after, -slope <= slack, enough
 
     parts, gradient = look(inner)
-    start = jnp.zeros((), jnp.int32), inner, model.energy(inner), parts, gradient, jnp.zeros((), bool)
-    _, inner, *_, done = lax.while_loop(lambda carry: (carry[0] < steps) & ~carry[-1], body, start)
-    return inner, done
+    no = jnp.zeros((), bool)
+    start = jnp.zeros((), jnp.int32), inner, model.energy(inner), parts, gradient, no, no
+    _, inner, *_, still, _ = lax.while_loop(lambda carry: (carry[0] < steps) & ~carry[-1], body, start)
+    return inner, jnp.max(jnp.abs(gradient)), still

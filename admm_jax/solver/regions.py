@@ -110,6 +110,7 @@ def _kind(penalty: Penalty) -> str:
 
 
 def tv_of(problem: Problem) -> tuple[int, TotalVariation]:
+    """The total variation of a problem, and which penalty it is."""
     for i, penalty in enumerate(problem.penalties):
         if isinstance(penalty.function, TotalVariation):
             return i, penalty.function

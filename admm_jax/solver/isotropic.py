@@ -121,7 +121,7 @@ def _round(model: Model, progress: Progress, goal: Array, sharpest: Array) -> Pr
         gap=gap,
         round=jnp.where(end, 0, count),
         merging=reduced,
-        force=force,
+        force=jnp.where(end, jnp.inf, force),
         done=progress.merging & ((same & still & (force > progress.force / 2)) | (count >= MERGES)),
     )
 
@@ -190,9 +190,10 @@ def polish(
     field = jnp.where(flat, settled.field, model.parts(last.inner).field)
     steps = jnp.where(wanted, DUAL_STEPS, 0)
     completed = complete(problem, {name: x}, shares, index, field, flat, steps)
+    # a dual that cannot be completed leaves far more than the root of rounding, one that can, less
     first, second = (settled.x, shares), (x, completed)
     bounds = lax.map(bound, jax.tree.map(lambda *leaves: jnp.stack(leaves), first, second))
-    x, completed = select(bounds[1] <= jnp.maximum(bounds[0], eps ** (2 / 3) * size), second, first)
+    x, completed = select(bounds[1] <= jnp.maximum(bounds[0], eps**0.5 * size), second, first)
     return {name: x}, completed
 
 

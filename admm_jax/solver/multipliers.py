@@ -33,8 +33,9 @@ from admm_jax.solver.regions import Regions, find_regions, tv_of
 from admm_jax.solver.vectors import select
 
 NEWTON_STEPS = 30
-CG_STEPS = 600
+CG_STEPS = 1000
 CG_TOL = 0.1
+EXACT_TOL = 1e-3  # on the regions, where a few steps are all that is left
 HALVINGS = 14  # of a Newton step
 
 
@@ -191,7 +192,8 @@ def _newton(model: Model, inner: Inner, parts: Parts, gradient: Array) -> tuple[
 
     zero = {model.name: jnp.zeros_like(gradient)}
     rhs = {model.name: -gradient}
-    step = conjugate_gradients(operator, rhs, zero, steps=CG_STEPS, tol=CG_TOL, precondition=precondition)[model.name]
+    tol = jnp.where(reduced, EXACT_TOL, CG_TOL).astype(gradient.dtype)
+    step = conjugate_gradients(operator, rhs, zero, steps=CG_STEPS, tol=tol, precondition=precondition)[model.name]
     moved = sigma * model.difference(step)
     outer = (weight * (parts.q + moved) - inner.direction * leading_dot(u, moved)) / length
     return step, project_l2_ball(jnp.where(parts.zero, parts.q + moved, outer), weight, (0,))

@@ -41,7 +41,7 @@ from admm_jax.derivative.active import (
 from admm_jax.problem import Point, Problem
 from admm_jax.pytree import pytree_dataclass, replace, static
 from admm_jax.solution import Solution
-from admm_jax.solver.certificate import row_length, signs, stationarity
+from admm_jax.solver.certificate import probe_signs, row_length, stationarity
 from admm_jax.solver.plan import Plan
 from admm_jax.solver.rewrite import lift
 from admm_jax.solver.vectors import add, dtype_of, subtract
@@ -164,7 +164,7 @@ def apply(system: Linearised, pair: Pair) -> Pair:
 
 def mean_eigenvalue(system: Linearised) -> Array:
     """The mean eigenvalue of sum Q^T W Q, by one vector of signs (Hutchinson 1989)."""
-    probe = {name: signs(value.shape, value.dtype) for name, value in system.x.items()}
+    probe = {name: probe_signs(value.shape, value.dtype) for name, value in system.x.items()}
     total = jnp.zeros((), dtype_of(system.x))
     for quadratic in system.problem.quadratics:
         total = total + jnp.sum(quadratic.weight * quadratic.map(probe) ** 2)

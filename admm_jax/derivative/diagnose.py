@@ -20,7 +20,7 @@ from admm_jax.problem import Point, Problem
 from admm_jax.prox.total_variation import TotalVariation
 from admm_jax.pytree import pytree_dataclass
 from admm_jax.solution import Solution
-from admm_jax.solver.certificate import signs
+from admm_jax.solver.certificate import probe_signs
 from admm_jax.solver.loop import Settings
 from admm_jax.solver.plan import Plan
 from admm_jax.solver.regions import find_regions
@@ -128,7 +128,7 @@ def diagnose(
     solution = solved(problem)
     system = system_at(problem, plan, solution)
     trusted = trust.assess(problem, plan, solution, aim.target)
-    push = {name: signs(value.shape, dtype) for name, value in x.items()}
+    push = {name: probe_signs(value.shape, dtype) for name, value in x.items()}
     none = tuple(jnp.zeros_like(reading.z) for reading in system.general(system.readings))
     answer = linear_solve.answer(system, project(system.space, push), none)
     residual = linear_solve.residual(system, answer, (project(system.space, push), none))

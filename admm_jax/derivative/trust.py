@@ -26,7 +26,7 @@ from admm_jax.errors import DerivativeWarning
 from admm_jax.problem import Point, Problem
 from admm_jax.pytree import pytree_dataclass
 from admm_jax.solution import Solution
-from admm_jax.solver.certificate import signs
+from admm_jax.solver.certificate import probe_signs
 from admm_jax.solver.plan import Plan
 from admm_jax.solver.rewrite import lift
 from admm_jax.solver.vectors import norm, subtract
@@ -54,7 +54,7 @@ def assess(problem: Problem, plan: Plan, solution: Solution, target: Array) -> T
     patterns = jax.vmap(lambda factor: active_set(problem, solution, factor))(factors)
     clear = jnp.all(jnp.stack([jnp.all(both[0] == both[1]) for both in patterns])) if patterns else jnp.ones((), bool)
     settled = solution.converged & ((solution.gap <= target) | clear)
-    push = {name: signs(value.shape, dtype) for name, value in solution.values.items()}
+    push = {name: probe_signs(value.shape, dtype) for name, value in solution.values.items()}
 
     def answer(factor: Array) -> Point:
         system = system_at(problem, plan, solution, factor)

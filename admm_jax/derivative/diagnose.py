@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -128,7 +129,7 @@ def diagnose(
     solution = solved(problem)
     system = system_at(problem, plan, solution)
     trusted = trust.assess(problem, plan, solution, aim.target)
-    push = {name: probe_signs(value.shape, dtype) for name, value in x.items()}
+    push = {name: _push(value.shape, dtype) for name, value in x.items()}
     none = tuple(jnp.zeros_like(reading.z) for reading in system.general(system.readings))
     answer = linear_solve.answer(system, project(system.space, push), none)
     residual = linear_solve.residual(system, answer, (project(system.space, push), none))
@@ -147,6 +148,11 @@ def diagnose(
             for name, (change, reach) in directions.items()
         },
     )
+
+
+def _push(shape: tuple[int, ...], dtype: np.dtype) -> Array:
+    """A force on every entry; of different sizes, so that it cancels on no region."""
+    return probe_signs(shape, dtype) * (1 + jnp.linspace(0, 1, math.prod(shape), dtype=dtype).reshape(shape))
 
 
 def _regions(problem: Problem, system: Linearised) -> Array:

@@ -168,7 +168,7 @@ class Model(ModelBuilder):
         host = {key: _on_host(value) for key, value in params.items()} if isinstance(params, Mapping) else params
         given = jax.tree.map(_on_host, self.problem(host))
         with jax.enable_x64(True):  # of this thread, until the end of the block
-            problem, plan, dtype = prepare(given, settled, np.float64)
+            problem, plan, dtype = prepare(given, {**settled, "derivative": "implicit"}, np.float64)
             x, _ = self._beginning(None, problem, plan, dtype)
         outcome = drive(
             problem,

@@ -28,7 +28,6 @@ class Option:
     kind: type
     meaning: str
     pure: bool = True  # has a meaning in `solve` too
-    imperative: bool = True  # has a meaning in `optimize` too
     static: bool = False
     choices: tuple[str, ...] = ()
 
@@ -46,16 +45,16 @@ OPTIONS: dict[str, Option] = {
         0,
         0,
         str,
-        "of the solution: exact, by its optimality conditions; or by unrolling exactly `max_iterations` steps",
-        imperative=False,
+        "of the solution: exact, by its optimality conditions; or by unrolling exactly `max_iterations` steps; "
+        "`solve` only",
         static=True,
         choices=("implicit", "unroll"),
     ),
     "derivative_nan": Option(
-        True, 0, 1, bool, "NaN for a derivative that has no basis; `solve` only", imperative=False, static=True
+        True, 0, 1, bool, "NaN for a derivative that has no basis; `solve` only", static=True
     ),
     "derivative_warning": Option(
-        True, 0, 1, bool, "warn of a derivative that is in doubt; `solve` only", imperative=False, static=True
+        True, 0, 1, bool, "warn of a derivative that is in doubt; `solve` only", static=True
     ),
     "time_limit": Option(math.inf, 0, math.inf, float, "seconds; `optimize` only", pure=False),
     "verbosity": Option(0, 0, 2, int, "0 quiet, 1 a bar, 2 a table; `optimize` only", pure=False),

@@ -275,16 +275,3 @@ def test_maximising_is_minimising_the_negative(dense_solution):
     residual = MATRIX @ np.asarray(solution["x"]) - OBSERVED
     by_hand = -0.5 * np.sum(residual**2) - 0.5 * np.sum(np.abs(solution["x"]))
     np.testing.assert_allclose(solution.objective, by_hand, rtol=1e-5)
-
-
-def test_a_derivative_is_refused_and_never_wrong():
-    x, lam = admm.Var("x", 3), admm.Param("lam")
-    model = admm.Model()
-    model.setObjective(0.5 * admm.sum(admm.square(x - np.array([3.0, -2.0, 0.5]))) + lam * admm.norm(x, 1))
-
-    def loss(value):
-        return jnp.sum(model.solve({"lam": value})[x] ** 2)
-
-    for transform in (jax.grad(loss), jax.jacfwd(loss), jax.jit(jax.grad(loss))):
-        with pytest.raises(admm.DerivativeError, match="no derivative yet"):
-            transform(jnp.asarray(0.5))

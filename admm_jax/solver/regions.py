@@ -184,6 +184,8 @@ def polish(problem: Problem, rhs: Point, point: Point, duals: tuple[Array, ...])
     flat0 = jnp.abs(field) < weight
     no = jnp.zeros((), bool)
     _, x, flat, *_ = lax.while_loop(unfinished, body, (jnp.zeros((), jnp.int32), x0, flat0, held0, no, no))
+    # edges between regions that a bound holds at the same value are flat too: their duals are free
+    flat = flat | (difference(x) == 0)
     return {name: x}, complete(problem, {name: x}, duals, tv_index, jnp.where(flat, field, weight * signs), flat)
 
 
@@ -196,7 +198,10 @@ def complete(
     flat: Array,
     steps: Array | int = DUAL_STEPS,
 ) -> tuple[Array, ...]:
-    """Duals for a polished point: bounds bear what they can, then FGP on ||D^T p + force||^2 over the flat edges."""
+    """Duals for a polished point, by FGP over the flat edges on ||rest||^2.
+
+    The rest is the part of D^T p + force that no bound bears.
+    """
     ((name, x),) = point.items()
     difference = Difference(x.shape)
     zero = {name: jnp.zeros_like(x)}
@@ -204,21 +209,29 @@ def complete(
     nothing = tuple(jnp.zeros_like(x) for _ in problem.penalties)
     force = stationarity(problem, e, nothing, zero)[name]
     p = list(duals)
-    for i, penalty in enumerate(problem.penalties):
-        if isinstance(penalty.function, Box):
-            p[i] = _side(penalty.function, x + penalty.offset, -(force + difference.adjoint(field)))
-            force = force + p[i]
+
+    def borne(pull: Array) -> tuple[dict[int, Array], Array]:
+        """What each bound bears of a force on x, and the rest."""
+        parts = {}
+        for i, penalty in enumerate(problem.penalties):
+            if isinstance(penalty.function, Box):
+                parts[i] = _side(penalty.function, x + penalty.offset, -pull)
+                pull = pull + parts[i]
+        return parts, pull
+
     lifted = problem.penalties[tv_index].function.lifted()  # pyright: ignore[reportAttributeAccessIssue]
     rate = 1 / (4.0 * x.ndim)
 
     def body(i: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
         current, ahead = carry
-        gradient = difference(difference.adjoint(ahead) + force)
+        gradient = difference(borne(difference.adjoint(ahead) + force)[1])
         new = jnp.where(flat, lifted.project_dual(ahead - rate * gradient), field)
         momentum = (i / (i + 3.0)).astype(x.dtype)
         return new, new + momentum * (new - current)
 
     p[tv_index], _ = lax.fori_loop(0, steps, body, (field, field))
+    for i, part in borne(difference.adjoint(p[tv_index]) + force)[0].items():
+        p[i] = part
     return tuple(p)
 
 

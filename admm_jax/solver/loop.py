@@ -26,7 +26,6 @@ from admm_jax.solver.certificate import (
     larger,
     promise,
     size_of,
-    weighed,
 )
 from admm_jax.solver.detect import infeasible, unbounded
 from admm_jax.solver.plan import Plan
@@ -128,7 +127,7 @@ def begin(
         state=current,
         workspace=workspace,
         point=current.x,
-        certificate=Certificate(infinity, infinity, infinity, infinity, lifted_duals),
+        certificate=Certificate(infinity, infinity, infinity, infinity, infinity, infinity, lifted_duals),
         units=initial_units(problem, data),
         primal_residual=infinity,
         dual_residual=infinity,
@@ -222,7 +221,6 @@ def check(problem: Problem, plan: Plan, run: Run, before: State, settings: Setti
     state = run.state
     dtype = dtype_of(state.x)
     residual = residuals(problem, before, state)
-    run = replace(run, units=weighed(problem, run.units))
     run, point, certificate = _examine(problem, plan, run, settings)
     following = plan.next_check(state.iteration, certificate.relative_gap / settings.tol)
     if plan.regions:

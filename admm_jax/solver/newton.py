@@ -40,7 +40,8 @@ CEILING = 1e7  # of sigma, relative to its start
 class _Search:
     """One trial: `x` is accepted, `x + t direction` is tried.
 
-    `value` and `slope` belong to x; `centre`, `p` and `sigma` to the outer loop.
+    `value`, `slope` along the direction and `steepness` (the length of the gradient) belong to x; `centre`, `p` and
+    `sigma` to the outer loop.
     """
 
     x: Array
@@ -48,6 +49,7 @@ class _Search:
     t: Array
     value: Array
     slope: Array
+    steepness: Array
     centre: Array
     p: tuple[Array, ...]
     sigma: Array
@@ -80,11 +82,15 @@ def polish(
         gradient = gram @ trial - rhs + tau * (trial - s.centre)
         hessian = gram + tau * identity
         size = jnp.linalg.norm(rhs)
+        extent = jnp.abs(trial)
+        noise = jnp.abs(gram) @ extent + jnp.abs(rhs)  # over eps: what the gradient is a sum of
+        slack = jnp.abs(s.value)  # over eps: and the value
         moved = jnp.zeros((), dtype)  # of the multipliers, over sigma: the primal error A x + b - prox(v)
         multipliers = []
         for penalty, dual in zip(problem.penalties, s.p, strict=True):
             a, g = matrix_of(penalty.map), penalty.function
             image = penalty.map({VECTOR: trial}) + penalty.offset
+            whole = (jnp.abs(a) @ extent).reshape(image.shape) + jnp.abs(penalty.offset)
             v = image + dual / sigma
             z, jvp = jax.linearize(lambda u, g=g, sigma=sigma: g.prox(u, 1 / sigma), v)
             ja = jax.vmap(lambda column, f=jvp, shape=v.shape: f(column.reshape(shape)).ravel(), 1, 1)(a)
@@ -95,13 +101,18 @@ def polish(
             hessian = hessian + sigma * (a.T @ (a - ja))
             size = jnp.maximum(size, jnp.linalg.norm(force))
             change = jnp.max(jnp.abs(pi - dual)) / sigma
-            relative = change / jnp.maximum(jnp.maximum(jnp.max(jnp.abs(image)), change), tiny)
+            relative = change / jnp.maximum(jnp.maximum(jnp.max(whole), change), tiny)
+            whole = whole + jnp.abs(dual) / sigma
+            noise = noise + sigma * (jnp.abs(a).T @ whole.ravel())
+            slack = slack + jnp.sum(jnp.abs(pi) * whole)
             moved = jnp.maximum(moved, relative)
             multipliers.append(pi)
 
-        slack = 16 * eps * jnp.abs(s.value)
-        accepted = (value <= s.value + 1e-4 * s.t * s.slope + slack) | (s.t < 2.0**-HALVINGS)
-        solved = (jnp.linalg.norm(gradient) <= 8 * eps * size) | (s.newton >= NEWTON)
+        steepness = jnp.linalg.norm(gradient)
+        accepted = (value <= s.value + 1e-4 * s.t * s.slope + 16 * eps * slack) | (s.t < 2.0**-HALVINGS)
+        # down to rounding, and then until a step gains nothing more
+        small = steepness <= eps * jnp.maximum(8 * size, jnp.linalg.norm(noise))
+        solved = (small & (steepness > s.steepness / 2)) | (s.newton >= NEWTON)
         update = accepted & solved
         shift = eps * jnp.trace(hessian)
         factor = jsl.cholesky((hessian + hessian.T) / 2 + shift * identity, lower=True)
@@ -118,6 +129,7 @@ def polish(
             t=jnp.ones_like(s.t),
             value=value,
             slope=gradient @ direction,
+            steepness=steepness,
             newton=s.newton + 1,
         )
         pull = tau * jnp.linalg.norm(trial - s.centre)  # of the proximal term: an error in stationarity
@@ -127,6 +139,7 @@ def polish(
             direction=jnp.zeros_like(trial),
             value=jnp.full_like(value, jnp.inf),
             slope=jnp.zeros_like(value),
+            steepness=jnp.full_like(value, jnp.inf),
             centre=trial,
             p=tuple(multipliers),
             sigma=jnp.minimum(sigma * GROWTH, CEILING * rho),
@@ -144,6 +157,7 @@ def polish(
         t=zero + 1,
         value=zero + jnp.inf,
         slope=zero,
+        steepness=zero + jnp.inf,
         centre=x,
         p=p,
         sigma=rho,

@@ -146,10 +146,9 @@ def _examine(problem: Problem, plan: Plan, run: Run, settings: Settings) -> tupl
     lifted, state = lift(problem), run.state
     duals = duals_of(problem, state)
     if plan.dense:
-        vector, duals = newton.polish(lifted, run.workspace, state.x[VECTOR], duals, state.rho)
+        vector, e, duals = newton.polish(lifted, run.workspace, state.x[VECTOR], duals, state.rho)
         point = candidate(lifted, {VECTOR: vector}, None)
         zero = {VECTOR: jnp.zeros_like(vector)}
-        e = tuple(q.map(point) - q.data for q in lifted.quadratics)
         return run, point, certificate_of(lifted, point, e, duals, zero, run.units)
     point = candidate(problem, state.x, state.z)
     due = jnp.zeros((), bool)

@@ -31,7 +31,7 @@ from admm_jax.problem import LinearMap, Point, Problem
 from admm_jax.pytree import pytree_dataclass, replace
 from admm_jax.solver.rounding import floor, known, rise
 from admm_jax.solver.spectral import solve_normal
-from admm_jax.solver.vectors import add, dtype_of
+from admm_jax.solver.vectors import add, dtype_of, select
 
 RADIUS = 3.0  # minimisers are taken to lie within this many times the size of x of x, entry by entry
 
@@ -215,8 +215,11 @@ def certify(
     tight = float(jnp.finfo(dtype).eps) * 64
 
     def body(i: Array, carry: tuple) -> tuple:
-        e, p, omegas, _ = carry
+        e, p, omegas, least, *best = carry
         residual = stationarity(problem, e, p, zero)
+        # absorbing may fail, where the held parts leave no way to be stationary: what misses least is kept
+        cost = price(x, residual, units)
+        best = select(cost <= least, [e, p, residual], best)
         # the last round absorbs to rounding and scales instead of projecting; one more only looks at what is left
         final, over = i == rounds, i > rounds
         steps = jnp.where(over, 0, jnp.where(final, last, inner))
@@ -231,9 +234,10 @@ def certify(
         e = tuple(scale * part for part in e)
         p = tuple(f.project_dual(scale * part) for f, part in zip(functions, free, strict=True))
         omegas = tuple(jnp.where(part == loose, unit, 0) for part, loose in zip(p, free, strict=True))
-        return e, p, omegas, residual
+        return e, p, omegas, jnp.minimum(least, cost), *best
 
-    e, p, _, leftover = lax.fori_loop(0, rounds + 2, body, (e, p, omegas, zero))
+    start = e, p, omegas, jnp.full((), jnp.inf, dtype), e, p, zero
+    *_, e, p, leftover = lax.fori_loop(0, rounds + 2, body, start)
     return proved(promised, evaluate(problem, x, e, p, leftover, units), p)
 
 

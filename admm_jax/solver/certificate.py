@@ -16,7 +16,8 @@ solve absorbs what is left, and (e, p) is scaled into dom g*. What is still left
 price: min over x' of <r, x' - x> >= -sum |r| R, for all minimisers whose entries lie within R of those of x
 (`RADIUS` times the size of x: the one assumption; it weighs rounding where the solves converged, and more where not).
 
-"Relative" needs a size that does not vanish where an optimum is zero: see `Units`.
+"Relative" means gap / |f(x)|. No number is small beside a zero, so an optimum of zero is told by rounding: see
+`relative`, the one place where `tol` gets its meaning, and `rounding`.
 """
 
 from __future__ import annotations
@@ -187,8 +188,9 @@ def evaluate(
 def relative(value: Array, gap: Array, floor: Array) -> Array:
     """gap / |f|; but where f and the gap are both rounding, gap / (floor / eps), which is some eps.
 
-    They are where neither exceeds (1 + RADIUS) floor: f to within the floor, its bound to within RADIUS times that.
-    Then the optimum is zero as far as the dtype can tell, and floor / eps is what f is the cancelled sum of.
+    They are where neither exceeds (1 + RADIUS) floor: f is known to the floor, and stationarity, which is charged
+    within RADIUS of x, to RADIUS times that. Then the optimum is zero as far as the dtype can tell, and floor / eps is
+    the sum of magnitudes that cancels in f. Success is this number <= tol.
     """
     eps, tiny = jnp.finfo(value.dtype).eps, jnp.finfo(value.dtype).tiny
     zero = jnp.maximum(jnp.abs(value), gap) <= (1 + RADIUS) * floor

@@ -116,8 +116,8 @@ def polish(
         gradient = cost + tau * drift
         hessian = gram + tau * identity
         size, extent = jnp.linalg.norm(cost), jnp.abs(trial.x)
-        noise = jnp.abs(cost)  # over eps: what the gradient is a sum of
-        slack = jnp.abs(s.value) + jnp.abs(cost) @ extent  # over eps: and the value
+        noise = jnp.abs(cost) + tau * extent  # over eps: what the gradient is a sum of
+        slack = jnp.abs(s.value) + (jnp.abs(cost) + tau * jnp.abs(drift)) @ extent  # over eps: and the value
         for quadratic, e in zip(problem.quadratics, trial.e, strict=True):
             q, weight = matrix_of(quadratic.map), quadratic.weight
             force = q.T @ (weight * e)

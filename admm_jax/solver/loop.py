@@ -210,7 +210,9 @@ def better(a: Certificate, b: Certificate, settings: Settings) -> Array:
     """Whether a is nearer to its tolerances than b (than NaN, always); where nothing is known of b, the later one."""
 
     def distance(c: Certificate) -> Array:
-        return jnp.maximum(c.relative_gap / settings.tol, c.violation / settings.feasibility_tol)
+        tiny = jnp.finfo(c.relative_gap.dtype).tiny  # a tolerance of zero is never met, but some points are nearer
+        gap = c.relative_gap / jnp.maximum(settings.tol, tiny)
+        return jnp.maximum(gap, c.violation / jnp.maximum(settings.feasibility_tol, tiny))
 
     return ~(distance(b) <= distance(a)) | jnp.isinf(distance(b))
 

@@ -32,7 +32,9 @@ class Solution:
     Attributes:
         values: the variables by name; `solution[U]` and `solution["U"]` read it.
         objective: f(x), in the sense in which the model was written.
-        gap: a certified bound on |f(x) - f*| / |f(x)|; infinite where none could be had.
+        gap: a certified bound on |f(x) - f*| / |f(x)|; infinite where none could be had. Where both |f(x)| and the
+            bound on |f(x) - f*| are within the rounding of f's terms, no such number has a meaning: then the optimum
+            is zero as far as the dtype can tell, and `gap` is the bound relative to what f is the sum of, some eps.
         violation: of the constraints, relative to the size of the constrained quantities.
         primal_residual: of the last iterate, relative.
         dual_residual: of the last iterate, relative.

@@ -16,7 +16,8 @@ solve absorbs what is left, and (e, p) is scaled into dom g*. What is still left
 price: min over x' of <r, x' - x> >= -sum |r| R, for all minimisers whose entries lie within R of those of x
 (`RADIUS` times the size of x: the one assumption; it weighs rounding where the solves converged, and more where not).
 
-"Relative" needs a size that does not vanish where an optimum is zero: see `Units`.
+"Relative" means gap / |f(x)|. No number is small beside a zero, so an optimum of zero is told by rounding: see
+`relative`, the one place where `tol` gets its meaning, and `rounding`.
 """
 
 from __future__ import annotations
@@ -29,52 +30,65 @@ from jax import Array, lax
 
 from admm_jax.problem import LinearMap, Point, Problem
 from admm_jax.pytree import pytree_dataclass, replace
+from admm_jax.solver.rounding import floor, known, rise
 from admm_jax.solver.spectral import solve_normal
-from admm_jax.solver.vectors import add, dtype_of
+from admm_jax.solver.vectors import add, dtype_of, select
 
 RADIUS = 3.0  # minimisers are taken to lie within this many times the size of x of x, entry by entry
 
 
 @pytree_dataclass
 class Units:
-    """The sizes of x and f; they only matter where x or f is zero, for there nothing is small beside them.
+    """The sizes of x; they only matter where x is zero, for there nothing is small beside it.
 
-    `point`: of x, as the data suggest it, or the largest that an iterate had; `energy`: of the quadratics at zero;
-    `whole`: of what f is a sum of, at points of that size (see `weighed`).
+    `point`: as the data suggest it, or the largest that an iterate had; `data`: as the data suggest it, or zero.
     """
 
     point: Array
-    energy: Array
-    whole: Array
+    data: Array
+
+    @property
+    def digits(self) -> Array:
+        """What the last digits of x count from: the data, or the iterates where the data suggest nothing."""
+        return jnp.where(self.data > 0, self.data, self.point)
 
 
 @pytree_dataclass
 class Certificate:
     """What is known of a point, and the dual point `duals` that proves it.
 
-    `gap`: bound on |f(x) - f*|; `relative_gap`: the same over |f| (see `size_of_objective`); `violation`: of the
-    constraints, relative to the size of what is constrained.
+    `gap`: bound on |f(x) - f*|; `relative_gap`: the same over |f| (see `relative`); `floor`: what rounding leaves of f
+    (see `rounding`); `plain`: the bound that (0, 0) proves; `violation`: of the constraints, relative to the size of
+    what is constrained.
     """
 
     objective: Array
     gap: Array
     relative_gap: Array
+    floor: Array
+    plain: Array
     violation: Array
     duals: tuple[Array, ...]
 
 
-def objective(problem: Problem, x: Point) -> Array:
-    """f(x), constraints left out."""
+def terms(problem: Problem, x: Point) -> tuple[Array, Array]:
+    """(the terms of f(x) that are >= 0, the linear cost and the constant); constraints left out."""
     dtype = dtype_of(x)
-    total = jnp.asarray(problem.constant, dtype)
+    positive, rest = jnp.zeros((), dtype), jnp.asarray(problem.constant, dtype)
     for quadratic in problem.quadratics:
         residual = quadratic.map(x) - quadratic.data
-        total = total + jnp.sum(quadratic.weight * residual**2) / 2
-    for name, cost in problem.linear.items():
-        total = total + jnp.sum(cost * x[name])
+        positive = positive + jnp.sum(quadratic.weight * residual**2) / 2
     for penalty in problem.penalties:
-        total = total + penalty.function(penalty.map(x) + penalty.offset)
-    return total
+        positive = positive + penalty.function(penalty.map(x) + penalty.offset)
+    for name, cost in problem.linear.items():
+        rest = rest + jnp.sum(cost * x[name])
+    return positive, rest
+
+
+def objective(problem: Problem, x: Point) -> Array:
+    """f(x), constraints left out."""
+    positive, rest = terms(problem, x)
+    return positive + rest
 
 
 def stationarity(problem: Problem, e: tuple[Array, ...], p: tuple[Array, ...], zero: Point) -> Point:
@@ -109,17 +123,14 @@ def row_length(problem_map: LinearMap, dtype: jnp.dtype) -> Array:
 def initial_units(problem: Problem, point: Point) -> Units:
     """Units before the first iteration: `point` is what the quadratics say; offsets b of A x + b say |b| / ||A||."""
     dtype = dtype_of(point)
-    extent, energy = size_of(point), jnp.zeros((), dtype)
+    extent = size_of(point)
     for penalty in problem.penalties:
         if np.ndim(penalty.offset) == 0 and not penalty.function.is_constraint:
             continue  # a norm or a variation of the variables themselves: it says nothing of their size
         length = row_length(penalty.map, dtype)
         size = jnp.max(jnp.abs(penalty.offset))
         extent = jnp.maximum(extent, jnp.where(length > 0, size / jnp.where(length > 0, length, 1), 0))
-    for quadratic in problem.quadratics:
-        data = jnp.broadcast_to(quadratic.data, quadratic.map.out_shape)
-        energy = energy + jnp.sum(quadratic.weight * data**2) / 2
-    return Units(extent, energy, energy)
+    return Units(extent, extent)
 
 
 def larger(old: Array, new: Array) -> Array:
@@ -147,42 +158,64 @@ def violation(problem: Problem, x: Point, units: Units) -> Array:
     return worst
 
 
-def evaluate(
-    problem: Problem, x: Point, e: tuple[Array, ...], p: tuple[Array, ...], leftover: Point, units: Units
-) -> Array:
-    """The bound on |f(x) - f*| that (e, p) proves, p in dom g*; the leftover stationarity is charged at RADIUS."""
-    dtype = dtype_of(x)
-    total = jnp.zeros((), dtype)
-    for quadratic, part in zip(problem.quadratics, e, strict=True):
-        total = total + jnp.sum(quadratic.weight * (quadratic.map(x) - quadratic.data - part) ** 2) / 2
-    for penalty, part in zip(problem.penalties, p, strict=True):
-        value = penalty.map(x) + penalty.offset
-        outside = penalty.function.violation(value)
-        total = total + jnp.maximum(penalty.function.fenchel_gap(value - outside, part), 0)
-        # an infeasible x may lie below f*: by at most <p*, outside>, and p is the estimate of p*
-        total = total + 2 * jnp.sum(jnp.abs(part * outside))
-    for name, value in x.items():
-        extent = jnp.maximum(jnp.max(jnp.abs(value)), units.point)
-        force = jnp.sum(jnp.abs(leftover[name]))
+def price(x: Point, force: Point, units: Units) -> Array:
+    """What `force`, missing in the stationarity at x, may cost within RADIUS."""
+    total = jnp.zeros((), dtype_of(x))
+    for name, part in force.items():
+        extent = jnp.maximum(jnp.max(jnp.abs(x[name])), units.point)
+        size = jnp.sum(jnp.abs(part))
         # nothing is known of minimisers where x and all units are zero: then a force that is left proves nothing
-        price = jnp.where(extent > 0, RADIUS * extent * force, jnp.inf)
-        total = total + jnp.where(force > 0, price, 0)
+        cost = jnp.where(extent > 0, RADIUS * extent * size, jnp.inf)
+        total = total + jnp.where(size > 0, cost, 0)
     return total
 
 
+def evaluate(
+    problem: Problem, x: Point, e: tuple[Array, ...], p: tuple[Array, ...], leftover: Point, units: Units
+) -> Array:
+    """The bound on |f(x) - f*| that (e, p) proves, p in dom g*; the leftover stationarity is charged at RADIUS.
+
+    What rounding may hide of the terms is counted with them, so that none is smaller than it is known to be.
+    """
+    total = price(x, leftover, units)
+    exact = {name: jnp.zeros_like(value) for name, value in x.items()}
+    for quadratic, part in zip(problem.quadratics, e, strict=True):
+        r, delta = known(quadratic.map, x, exact, -quadratic.data)
+        total = total + jnp.sum(quadratic.weight * (jnp.abs(r - part) + delta) ** 2) / 2
+    for penalty, part in zip(problem.penalties, p, strict=True):
+        v, delta = known(penalty.map, x, exact, penalty.offset)
+        outside = penalty.function.violation(v)
+        total = total + jnp.maximum(penalty.function.fenchel_gap(v - outside, part), 0) + 2 * rise(penalty, v, delta)
+        # an infeasible x may lie below f*: by at most <p*, outside>, and p is the estimate of p*
+        total = total + 2 * jnp.sum(jnp.abs(part * outside))
+    return total
+
+
+def relative(value: Array, gap: Array, floor: Array) -> Array:
+    """gap / |f|; but where f and the gap are both rounding, gap / (floor / eps), which is some eps.
+
+    They are where neither exceeds (1 + RADIUS) floor: f is known to the floor, and stationarity, which is charged
+    within RADIUS of x, to RADIUS times that. Then the optimum is zero as far as the dtype can tell, and floor / eps is
+    the sum of magnitudes that cancels in f. Success is this number <= tol.
+    """
+    eps, tiny = jnp.finfo(value.dtype).eps, jnp.finfo(value.dtype).tiny
+    zero = jnp.maximum(jnp.abs(value), gap) <= (1 + RADIUS) * floor
+    return gap / jnp.maximum(jnp.where(zero, floor / eps, jnp.abs(value)), tiny / eps)
+
+
 def certify(
-    problem: Problem, x: Point, known: Certificate, unit: Array, units: Units, *, rounds: int, inner: int, last: int
+    problem: Problem, x: Point, promised: Certificate, unit: Array, units: Units, *, rounds: int, inner: int, last: int
 ) -> Certificate:
-    """The certificate of x with duals built from those of `known`, in `rounds` of absorbing and projecting.
+    """The certificate of x with duals built from those of `promised`, in `rounds` of absorbing and projecting.
 
     `inner` and `last` bound the conjugate gradient steps of a round and of the last solve. `unit` is the step of p
-    against that of e. `known` (see `promise`) brings the objective and the violation.
+    against that of e. `promised` (see `promise`) brings what needs no duals.
     """
     dtype = dtype_of(x)
     zero = {name: jnp.zeros_like(value) for name, value in x.items()}
     e = tuple(q.map(x) - q.data for q in problem.quadratics)
     functions = [penalty.function for penalty in problem.penalties]
-    p = known.duals
+    p = promised.duals
     # where dom g* is zero alone, as for a weight of zero, nothing is absorbed: scaling would have to undo all of it
     ones = [jnp.ones_like(part) for part in p]
     units_of = tuple(
@@ -197,8 +230,11 @@ def certify(
     tight = float(jnp.finfo(dtype).eps) * 64
 
     def body(i: Array, carry: tuple) -> tuple:
-        e, p, omegas, _ = carry
+        e, p, omegas, least, *best = carry
         residual = stationarity(problem, e, p, zero)
+        # absorbing may fail, where the held parts leave no way to be stationary: what misses least is kept
+        cost = price(x, residual, units)
+        best = select(cost <= least, [e, p, residual], best)
         # the last round absorbs to rounding and scales instead of projecting; one more only looks at what is left
         final, over = i == rounds, i > rounds
         steps = jnp.where(over, 0, jnp.where(final, last, inner))
@@ -213,12 +249,36 @@ def certify(
         e = tuple(scale * part for part in e)
         p = tuple(f.project_dual(scale * part) for f, part in zip(functions, free, strict=True))
         omegas = tuple(jnp.where(part == loose, own, 0) for part, loose, own in zip(p, free, units_of, strict=True))
-        return e, p, omegas, residual
+        return e, p, omegas, jnp.minimum(least, cost), *best
 
-    e, p, _, leftover = lax.fori_loop(0, rounds + 2, body, (e, p, omegas, zero))
-    gap = evaluate(problem, x, e, p, leftover, units)
-    size = size_of_objective(known.objective, gap, units)
-    return replace(known, gap=gap, relative_gap=gap / size, duals=p)
+    start = e, p, omegas, jnp.full((), jnp.inf, dtype), e, p, zero
+    *_, e, p, leftover = lax.fori_loop(0, rounds + 2, body, start)
+    return proved(promised, evaluate(problem, x, e, p, leftover, units), p)
+
+
+def first_look(problem: Problem, x: Point, p: tuple[Array, ...], units: Units) -> Certificate:
+    """What is known of x before (e, p): as no term is below zero, (0, 0) proves that f* >= what is left beside them.
+
+    It is the best bound where f* = 0, and useless elsewhere.
+    """
+    positive, rest = terms(problem, x)
+    least = floor(problem, x, units.digits)
+    plain = positive + least + price(x, problem.linear, units)
+    for penalty, part in zip(problem.penalties, p, strict=True):
+        outside = penalty.function.violation(penalty.map(x) + penalty.offset)
+        plain = plain + 2 * jnp.sum(jnp.abs(part * outside))  # as in `evaluate`
+    value = positive + rest
+    return Certificate(value, plain, relative(value, plain, least), least, plain, violation(problem, x, units), p)
+
+
+def proved(certificate: Certificate, gap: Array, p: tuple[Array, ...]) -> Certificate:
+    """The certificate with the better of two bounds: `gap`, which p proves, and the plain one."""
+    plain = certificate.plain < gap
+    gap = jnp.where(plain, certificate.plain, gap)
+    duals = tuple(jnp.where(plain, 0, part) for part in p)
+    return replace(
+        certificate, gap=gap, relative_gap=relative(certificate.objective, gap, certificate.floor), duals=duals
+    )
 
 
 def promise(problem: Problem, x: Point, p: tuple[Array, ...], units: Units) -> Certificate:
@@ -232,38 +292,13 @@ def promise(problem: Problem, x: Point, p: tuple[Array, ...], units: Units) -> C
     for penalty, part in zip(problem.penalties, p, strict=True):
         value = penalty.map(x) + penalty.offset
         total = total + jnp.maximum(penalty.function.fenchel_gap(value - penalty.function.violation(value), part), 0)
-    value = objective(problem, x)
-    size = size_of_objective(value, total, units)
-    return Certificate(value, total, total / size, violation(problem, x, units), p)
+    look = first_look(problem, x, p, units)
+    return replace(look, gap=total, relative_gap=relative(look.objective, total, look.floor))
 
 
 def certificate_of(
     problem: Problem, x: Point, e: tuple[Array, ...], p: tuple[Array, ...], zero: Point, units: Units
 ) -> Certificate:
     """Put the numbers together for a point x and duals that are as feasible as they will be."""
-    value = objective(problem, x)
     gap = evaluate(problem, x, e, p, stationarity(problem, e, p, zero), units)
-    size = size_of_objective(value, gap, units)
-    return Certificate(value, gap, gap / size, violation(problem, x, units), p)
-
-
-def weighed(problem: Problem, units: Units) -> Units:
-    """Units with `whole` renewed: the terms of f count by their values at a point of signs of the size of x."""
-    probe = {name: units.point * probe_signs(shape, units.point.dtype) for name, shape in problem.variables}
-    whole = units.energy
-    for name, cost in problem.linear.items():
-        whole = whole + jnp.sum(jnp.abs(cost * probe[name]))
-    for penalty in problem.penalties:
-        whole = whole + penalty.function(penalty.map(probe))
-    return replace(units, whole=whole)
-
-
-def size_of_objective(value: Array, gap: Array, units: Units) -> Array:
-    """|f|; but where f and the gap are both below eps^(3/4) of what f is a sum of, the size of that sum.
-
-    (2e-12 in float64, 6e-6 in float32.) An optimum of zero can be told to rounding only, and then no number is small
-    beside |f|.
-    """
-    eps, tiny = jnp.finfo(value.dtype).eps, jnp.finfo(value.dtype).tiny
-    zero = jnp.maximum(jnp.abs(value), gap) <= eps**0.75 * units.whole
-    return jnp.maximum(jnp.where(zero, units.whole, jnp.abs(value)), tiny / eps)
+    return proved(first_look(problem, x, p, units), gap, p)

@@ -35,23 +35,26 @@ def conjugate_gradients(
 
     The reference is r_0 unless another one is given.
 
-    The norm is that of the preconditioner, <r, precondition(r)>. A zero residual
-    or curvature ends it without NaN (Hestenes & Stiefel 1952). Round zero makes the first residual,
+    The norm is that of the preconditioner, <r, precondition(r)>. A zero residual or curvature ends it without NaN
+    (Hestenes & Stiefel 1952). A singular system without a solution leaves, in the end, a residual along which the
+    curvature is rounding only: it ends there, and not far away. Round zero makes the first residual,
     r_0 = rhs - 1 * operator(x), so that the operator is compiled once.
     """
     dtype = dtype_of(x)
     zero, infinity = jnp.zeros((), dtype), jnp.full((), jnp.inf, dtype)
+    rounding = 16 * float(jnp.finfo(dtype).eps)
 
     def unfinished(carry: tuple) -> Array:
-        i, _, _, _, current, goal = carry
+        i, _, _, _, current, goal, _ = carry
         return (i <= steps) & (current > goal)
 
     def body(carry: tuple) -> tuple:
-        i, x, residual, direction, current, goal = carry
+        i, x, residual, direction, current, goal, stiffest = carry
         first = i == 0
         image = operator(direction)
         curvature = dot(direction, image)
-        usable = curvature > 0
+        stiffness = jnp.where(first, 0, curvature / current)  # an eigenvalue's size, or less
+        usable = (curvature > 0) & (stiffness >= rounding * stiffest)
         ratio = jnp.where(usable, current / jnp.where(usable, curvature, 1), 0)
         alpha = jnp.where(first, 1, ratio)
         x = add_scaled(x, jnp.where(first, 0, alpha), direction)
@@ -61,8 +64,8 @@ def conjugate_gradients(
         direction = add_scaled(preconditioned, jnp.where(first, 0, following / current), direction)
         if reference is None:
             goal = jnp.where(first, following * tol**2, goal)
-        return i + 1, x, residual, direction, following, goal
+        return i + 1, x, residual, direction, following, goal, jnp.maximum(stiffest, stiffness)
 
     goal = zero if reference is None else dot(reference, precondition(reference)) * tol**2
-    start = (jnp.zeros((), jnp.int32), x, rhs, x, infinity, goal)
+    start = (jnp.zeros((), jnp.int32), x, rhs, x, infinity, goal, zero)
     return lax.while_loop(unfinished, body, start)[1]

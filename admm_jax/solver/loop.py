@@ -22,11 +22,12 @@ from admm_jax.solver.certificate import (
     Units,
     certificate_of,
     certify,
+    evaluate,
     initial_units,
     larger,
     promise,
     size_of,
-    weighed,
+    stationarity,
 )
 from admm_jax.solver.detect import infeasible, unbounded
 from admm_jax.solver.plan import Plan
@@ -134,7 +135,7 @@ def begin(
         state=current,
         workspace=workspace,
         point=current.x,
-        certificate=Certificate(infinity, infinity, infinity, infinity, lifted_duals),
+        certificate=Certificate(infinity, infinity, infinity, infinity, infinity, infinity, lifted_duals),
         units=initial_units(problem, data),
         primal_residual=infinity,
         dual_residual=infinity,
@@ -154,19 +155,21 @@ def _examine(problem: Problem, plan: Plan, run: Run, settings: Settings) -> tupl
     lifted, state = lift(problem), run.state
     duals = duals_of(problem, state)
     if plan.dense:
-        vector, duals = newton.polish(lifted, run.workspace, state.x[VECTOR], duals, state.rho)
+        vector, e, duals = newton.polish(lifted, run.workspace, state.x[VECTOR], duals, state.rho)
         point = candidate(lifted, {VECTOR: vector}, None)
         zero = {VECTOR: jnp.zeros_like(vector)}
-        e = tuple(q.map(point) - q.data for q in lifted.quadratics)
         return run, point, certificate_of(lifted, point, e, duals, zero, run.units)
     point = candidate(problem, state.x, state.z)
-    due = jnp.zeros((), bool)
+    due = took = jnp.zeros((), bool)
     if plan.regions:
         due = settings.polish & (state.iteration >= run.polish_at)
+        raw = point, duals
         point, duals = _polished(problem, run, point, duals, due, settings)
+        took = due & (_charged(lifted, point, duals, run.units) <= _charged(lifted, *raw, run.units))
+        point, duals = select(took | ~due, (point, duals), raw)
     quick = promise(lifted, point, duals, run.units)
     if plan.regions:
-        run = _after_polish(problem, plan, run, point, quick, due)
+        run = _after_polish(problem, plan, run, point, quick, due, took)
 
     def full() -> Certificate:
         return full_certificate(lifted, plan, run, point, quick)
@@ -207,14 +210,23 @@ def _polished(
     return lax.cond(settings.polish, where_due, lambda: raw)
 
 
-def _after_polish(problem: Problem, plan: Plan, run: Run, point: Point, quick: Certificate, due: Array) -> Run:
+def _charged(lifted: Problem, x: Point, duals: tuple[Array, ...], units: Units) -> Array:
+    """The gap that a pair proves as it is, with what it lacks in stationarity at its full price."""
+    zero = {name: jnp.zeros_like(value) for name, value in x.items()}
+    e = tuple(q.map(x) - q.data for q in lifted.quadratics)
+    return evaluate(lifted, x, e, duals, stationarity(lifted, e, duals, zero), units)
+
+
+def _after_polish(
+    problem: Problem, plan: Plan, run: Run, point: Point, quick: Certificate, due: Array, took: Array
+) -> Run:
     """A polished point that improved becomes the iterate: from there a few steps find what was missed.
 
-    It is compared with the last iterate that was not polished. One that made things worse came too early: wait half
-    as long again.
+    It is compared with the last iterate that was not polished. One that made things worse, in its objective or (where
+    it was not even `took`) in what it proves, came too early: wait half as long again.
     """
     state = run.state
-    improved = due & (quick.objective < run.raw_objective)
+    improved = took & (quick.objective < run.raw_objective)
     wait = jnp.where(improved, plan.polish_every, state.iteration // 2)
     return replace(
         run,
@@ -239,10 +251,9 @@ def better(a: Certificate, b: Certificate, settings: Settings) -> Array:
     """Whether a is nearer to its tolerances than b (than NaN, always); where nothing is known of b, the later one."""
 
     def distance(c: Certificate) -> Array:
-        tiny = jnp.finfo(c.gap.dtype).tiny  # tolerances may be zero: then the smaller number is the better one
-        return jnp.maximum(
-            c.relative_gap / jnp.maximum(settings.tol, tiny), c.violation / jnp.maximum(settings.feasibility_tol, tiny)
-        )
+        tiny = jnp.finfo(c.relative_gap.dtype).tiny  # a tolerance of zero is never met, but some points are nearer
+        gap = c.relative_gap / jnp.maximum(settings.tol, tiny)
+        return jnp.maximum(gap, c.violation / jnp.maximum(settings.feasibility_tol, tiny))
 
     return ~(distance(b) <= distance(a)) | jnp.isinf(distance(b))
 
@@ -257,7 +268,6 @@ def check(problem: Problem, plan: Plan, run: Run, before: State, settings: Setti
     state = run.state
     dtype = dtype_of(state.x)
     residual = residuals(problem, before, state)
-    run = replace(run, units=weighed(problem, run.units))
     run, point, certificate = _examine(problem, plan, run, settings)
     following = plan.next_check(state.iteration, certificate.relative_gap / settings.target)
     if plan.regions:

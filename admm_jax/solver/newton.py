@@ -13,6 +13,10 @@ where M_j is the Moreau envelope of g_j with parameter 1/sigma. The inner proble
 so a Newton step is one Cholesky factorisation, and for piecewise linear-quadratic models both loops end in a few
 steps: the active set is found, not guessed (Rockafellar 1976; Li, Sun & Toh 2018, SSNAL). pi_j is in dom g_j* always.
 
+The residuals Q x - d and A_j x + b_j are carried from step to step by what each step adds, and formed anew for each
+set of multipliers only. Near the end a step is smaller than the last digit of x; e = Q x - d and p_j still follow it,
+so that together they are stationary to the rounding of e and p, and not of Q^T W Q x.
+
 The two loops and the line search are one loop over trial points, so that the model is traced and compiled once.
 """
 
@@ -37,34 +41,65 @@ CEILING = 1e7  # of sigma, relative to its start
 
 
 @pytree_dataclass
-class _Search:
-    """One trial: `x` is accepted, `x + t direction` is tried.
-
-    `value` and `slope` belong to x; `centre`, `p` and `sigma` to the outer loop.
-    """
+class _Place:
+    """A point, and what is carried with it: `e` = Q x - d for each quadratic, `images` A x + b for each penalty."""
 
     x: Array
-    direction: Array
+    e: tuple[Array, ...]
+    images: tuple[Array, ...]
+
+
+@pytree_dataclass
+class _Search:
+    """One trial: `at` is accepted, `at + t step` is tried.
+
+    `value`, `slope` along the step and `steepness`, the length of the gradient, belong to `at`. The outer loop has
+    `solved`, the place that solved the last inner problem, `p`, `sigma` and `moved`: how far the last update moved
+    p / sigma, relative to A x + b.
+    """
+
+    at: _Place
+    step: _Place
     t: Array
     value: Array
     slope: Array
-    centre: Array
+    steepness: Array
+    solved: _Place
     p: tuple[Array, ...]
     sigma: Array
+    moved: Array
     trials: Array
     newton: Array
     outer: Array
     done: Array
 
 
+def _place(problem: Problem, x: Array) -> _Place:
+    """The residuals of x, formed anew."""
+    point = {VECTOR: x}
+    e = tuple(q.map(point) - q.data for q in problem.quadratics)
+    return _Place(x, e, tuple(penalty.map(point) + penalty.offset for penalty in problem.penalties))
+
+
+def _step(problem: Problem, direction: Array) -> _Place:
+    """What a step in this direction adds to a place."""
+    point = {VECTOR: direction}
+    e = tuple(q.map(point) for q in problem.quadratics)
+    return _Place(direction, e, tuple(penalty.map(point) for penalty in problem.penalties))
+
+
+def _moved(at: _Place, t: Array, step: _Place) -> _Place:
+    return jax.tree.map(lambda a, b: a + t * b, at, step)
+
+
 def polish(
     problem: Problem, workspace: Workspace, x: Array, p: tuple[Array, ...], rho: Array
-) -> tuple[Array, tuple[Array, ...]]:
-    """(x, p) of a dense lifted problem -> a more accurate pair, p in dom g* and stationary to rounding.
+) -> tuple[Array, tuple[Array, ...], tuple[Array, ...]]:
+    """(x, p) of a dense lifted problem -> a more accurate x, and (e, p) stationary to rounding, p in dom g*.
 
     `rho` is the penalty parameter to start from; it grows while the multipliers still move.
     """
-    gram, rhs = workspace.gram, workspace.rhs[VECTOR]
+    gram, cost = workspace.gram, problem.linear[VECTOR]
     dtype, eps = x.dtype, jnp.finfo(x.dtype).eps
     tiny = jnp.finfo(dtype).tiny
     identity = jnp.eye(x.size, dtype=dtype)
@@ -74,17 +109,28 @@ def polish(
 
     def body(s: _Search) -> _Search:
         sigma = s.sigma
-        trial = s.x + s.t * s.direction
+        trial = _moved(s.at, s.t, s.step)
         tau = 1e-9 * (jnp.trace(gram) + sigma * jnp.trace(workspace.penalty_gram)) / x.size
-        value = trial @ (gram @ trial) / 2 - rhs @ trial + tau * jnp.sum((trial - s.centre) ** 2) / 2
-        gradient = gram @ trial - rhs + tau * (trial - s.centre)
+        drift = trial.x - s.solved.x
+        value = cost @ trial.x + tau * jnp.sum(drift**2) / 2
+        gradient = cost + tau * drift
         hessian = gram + tau * identity
-        size = jnp.linalg.norm(rhs)
+        size, extent = jnp.linalg.norm(cost), jnp.abs(trial.x)
+        noise = jnp.abs(cost) + tau * extent  # over eps: what the gradient is a sum of
+        slack = jnp.abs(s.value) + (jnp.abs(cost) + tau * jnp.abs(drift)) @ extent  # over eps: and the value
+        for quadratic, e in zip(problem.quadratics, trial.e, strict=True):
+            q, weight = matrix_of(quadratic.map), quadratic.weight
+            force = q.T @ (weight * e)
+            value = value + jnp.sum(weight * e**2) / 2
+            gradient = gradient + force
+            size = jnp.maximum(size, jnp.linalg.norm(force))
+            # e is worth eps of what Q x - d is a sum of: its own rounding matters down to there
+            summed = jnp.abs(e) + eps * (jnp.abs(q) @ extent + jnp.abs(quadratic.data))
+            noise = noise + jnp.abs(q).T @ (weight * summed)
         moved = jnp.zeros((), dtype)  # of the multipliers, over sigma: the primal error A x + b - prox(v)
         multipliers = []
-        for penalty, dual in zip(problem.penalties, s.p, strict=True):
+        for penalty, image, dual in zip(problem.penalties, trial.images, s.p, strict=True):
             a, g = matrix_of(penalty.map), penalty.function
-            image = penalty.map({VECTOR: trial}) + penalty.offset
             v = image + dual / sigma
             z, jvp = jax.linearize(lambda u, g=g, sigma=sigma: g.prox(u, 1 / sigma), v)
             ja = jax.vmap(lambda column, f=jvp, shape=v.shape: f(column.reshape(shape)).ravel(), 1, 1)(a)
@@ -94,63 +140,73 @@ def polish(
             gradient = gradient + force
             hessian = hessian + sigma * (a.T @ (a - ja))
             size = jnp.maximum(size, jnp.linalg.norm(force))
+            noise = noise + sigma * (jnp.abs(a - ja).T @ jnp.abs(v).ravel())
+            slack = slack + jnp.sum(jnp.abs(pi * v))
             change = jnp.max(jnp.abs(pi - dual)) / sigma
-            relative = change / jnp.maximum(jnp.maximum(jnp.max(jnp.abs(image)), change), tiny)
-            moved = jnp.maximum(moved, relative)
+            whole = jnp.max(jnp.abs(a) @ extent) + jnp.max(jnp.abs(penalty.offset))
+            moved = jnp.maximum(moved, change / jnp.maximum(jnp.maximum(whole, change), tiny))
             multipliers.append(pi)
 
-        slack = 16 * eps * jnp.abs(s.value)
-        accepted = (value <= s.value + 1e-4 * s.t * s.slope + slack) | (s.t < 2.0**-HALVINGS)
-        solved = (jnp.linalg.norm(gradient) <= 8 * eps * size) | (s.newton >= NEWTON)
-        update = accepted & solved
+        steepness = jnp.linalg.norm(gradient)
+        accepted = (value <= s.value + 1e-4 * s.t * s.slope + 16 * eps * slack) | (s.t < 2.0**-HALVINGS)
+        # down to rounding, and then until a step gains nothing more
+        small = steepness <= eps * jnp.maximum(8 * size, jnp.linalg.norm(noise))
+        update = accepted & ((small & (steepness >= s.steepness / 2)) | (s.newton >= NEWTON))
         shift = eps * jnp.trace(hessian)
         factor = jsl.cholesky((hessian + hessian.T) / 2 + shift * identity, lower=True)
         direction = -jsl.cho_solve((factor, True), gradient)
         direction = jnp.where(jnp.all(jnp.isfinite(direction)), direction, -gradient)
 
-        finite = jnp.isfinite(value) & jnp.all(jnp.isfinite(trial))
+        finite = jnp.isfinite(value) & jnp.all(jnp.isfinite(trial.x))
         s = replace(s, trials=s.trials + 1, done=~finite & (s.trials == 0))
         halved = replace(s, t=s.t / 2)
         stepped = replace(
             s,
-            x=trial,
-            direction=direction,
+            at=trial,
+            step=_step(problem, direction),
             t=jnp.ones_like(s.t),
             value=value,
             slope=gradient @ direction,
+            steepness=steepness,
             newton=s.newton + 1,
         )
-        pull = tau * jnp.linalg.norm(trial - s.centre)  # of the proximal term: an error in stationarity
+        still = (moved <= 32 * eps) & ((moved >= s.moved / 2) | (moved <= eps))
+        pull = tau * jnp.linalg.norm(drift)  # of the proximal term: an error in stationarity
         fresh = replace(
             s,
-            x=trial,
-            direction=jnp.zeros_like(trial),
+            at=_place(problem, trial.x),
+            step=jax.tree.map(jnp.zeros_like, s.step),
             value=jnp.full_like(value, jnp.inf),
             slope=jnp.zeros_like(value),
-            centre=trial,
+            steepness=jnp.full_like(value, jnp.inf),
+            solved=trial,
             p=tuple(multipliers),
             sigma=jnp.minimum(sigma * GROWTH, CEILING * rho),
+            moved=moved,
             newton=jnp.zeros_like(s.newton),
             outer=s.outer + 1,
-            done=(s.outer + 1 >= OUTER) | ((moved <= 32 * eps) & (pull <= 8 * eps * size)),
+            done=(s.outer + 1 >= OUTER) | (still & (pull <= 8 * eps * size)),
         )
         return jax.tree.map(lambda a, b, c: jnp.where(update, a, jnp.where(accepted, b, c)), fresh, stepped, halved)
 
     zero = jnp.zeros((), dtype)
     count = jnp.zeros((), jnp.int32)
+    place = _place(problem, x)
     start = _Search(
-        x=x,
-        direction=jnp.zeros_like(x),
+        at=place,
+        step=jax.tree.map(jnp.zeros_like, place),
         t=zero + 1,
         value=zero + jnp.inf,
         slope=zero,
-        centre=x,
+        steepness=zero + jnp.inf,
+        solved=place,
         p=p,
         sigma=rho,
+        moved=zero + jnp.inf,
         trials=count,
         newton=count,
         outer=count,
         done=count > 0,
     )
     end = lax.while_loop(unfinished, body, start)
-    return end.x, end.p
+    return end.solved.x, end.solved.e, end.p

@@ -1,0 +1,85 @@
+"""What rounding does to f: how well a value is known, and how near to its least f can be brought, in a given dtype.
+
+A value v = A x + b is known to within
+
+    delta = |A| (error + eps |x|) + eps |v|,                                   with `error` that of x itself
+
+to first order in eps (Higham 2002, section 3.5; eps is two units of rounding: sums over images are not at their worst).
+Through the terms of f, whose g are convex and grow with |v|, this moves f by at most
+
+    sum <w |r|, delta> + <delta, w delta> / 2  +  sum <g'(|v| + delta), delta>,       r = Q x - d.
+
+With `error` = eps max(|x|, size of x) it is the floor of f: a point whose entries are all right to the last digit may
+lie that high above the optimum, and none is known to lie lower. Where A is a difference of neighbours, a selection or
+a factor, v is rounded relative to itself, so that there eps |x| is left out.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from admm_jax.operators.base import Broadcast, Difference, Index, Operator, Reshape, Scale, Transpose
+from admm_jax.operators.convolution import FFTConv2D
+from admm_jax.problem import LinearMap, Penalty, Point, Problem
+from admm_jax.solver.vectors import dtype_of
+
+
+def _distances(op: Difference, error: Array) -> Array:
+    """|D| error: the sum of both neighbours' where there is a difference."""
+
+    def along(axis: int) -> Array:
+        first = jax.lax.slice_in_dim(error, 0, error.shape[axis] - 1, axis=axis)
+        second = jax.lax.slice_in_dim(error, 1, error.shape[axis], axis=axis)
+        return jnp.pad(first + second, [(0, int(i == axis)) for i in range(error.ndim)])
+
+    return jnp.stack([along(axis) for axis in range(len(op.in_shape))])
+
+
+def _through(op: Operator, value: Array, error: Array) -> tuple[Array, Array]:
+    """op(value) and what it is known to within, for a value that is known to within `error`."""
+    out = op(value)
+    eps = jnp.finfo(out.dtype).eps
+    if isinstance(op, Broadcast | Index | Reshape | Transpose):
+        return out, op(error)
+    if isinstance(op, Difference):
+        return out, _distances(op, error) + eps * jnp.abs(out)
+    if isinstance(op, Scale):
+        return out, jnp.abs(op.factor) * error + eps * jnp.abs(out)
+    reach = error + eps * jnp.abs(value)
+    if isinstance(op, FFTConv2D):  # the transforms spread every error over the whole image
+        return out, jnp.full_like(out, jnp.max(jnp.abs(op.spectrum)) * jnp.max(reach))
+    return out, jax.tree.map(jnp.abs, op)(reach)  # a sum of products with the leaves
+
+
+def known(linear_map: LinearMap, x: Point, error: Point, offset: Array | float) -> tuple[Array, Array]:
+    """(v, delta): A x + offset, and what it is known to within where x is known to within `error`."""
+    total = jnp.broadcast_to(jnp.asarray(offset, dtype_of(x)), linear_map.out_shape)
+    delta = jnp.zeros_like(total)
+    for chain in linear_map.chains:
+        value, part = x[chain.variable], error[chain.variable]
+        for op in chain.ops:
+            value, part = _through(op, value, part)
+        total, delta = total + value, delta + part
+    return total, delta + jnp.finfo(total.dtype).eps * jnp.abs(total)
+
+
+def rise(penalty: Penalty, v: Array, delta: Array) -> Array:
+    """<g'(|v| + delta), delta>: no change of v by delta moves g by more."""
+    return jax.jvp(penalty.function, (jnp.abs(v) + delta,), (delta,))[1]
+
+
+def floor(problem: Problem, x: Point, size: Array) -> Array:
+    """How far the last digit of x, whose entries count as `size` at least, moves f, or the rounding of f itself."""
+    eps = jnp.finfo(dtype_of(x)).eps
+    error = {name: eps * jnp.maximum(jnp.abs(value), size) for name, value in x.items()}
+    total = eps * jnp.abs(jnp.asarray(problem.constant, dtype_of(x)))
+    for quadratic in problem.quadratics:
+        r, delta = known(quadratic.map, x, error, -quadratic.data)
+        total = total + jnp.sum(quadratic.weight * (jnp.abs(r) + delta / 2) * delta)
+    for name, cost in problem.linear.items():
+        total = total + jnp.sum(jnp.abs(cost) * error[name])
+    for penalty in problem.penalties:
+        total = total + rise(penalty, *known(penalty.map, x, error, penalty.offset))
+    return total

@@ -58,8 +58,8 @@ class Certificate:
     """What is known of a point, and the dual point `duals` that proves it.
 
     `gap`: bound on |f(x) - f*|; `relative_gap`: the same over |f| (see `relative`); `floor`: what rounding leaves of f
-    (see `rounding`); `plain`: the bound that (0, 0) proves; `violation`: of the constraints, relative to the size of
-    what is constrained.
+    (see `rounding`), zero where f is not zero to rounding; `plain`: the bound that (0, 0) proves; `violation`: of the
+    constraints, relative to the size of what is constrained.
     """
 
     objective: Array
@@ -194,12 +194,12 @@ def evaluate(
 def relative(value: Array, gap: Array, floor: Array) -> Array:
     """gap / |f|; but where f and the gap are both rounding, gap / (floor / eps), which is some eps.
 
-    They are where neither exceeds (1 + RADIUS) floor: f is known to the floor, and stationarity, which is charged
-    within RADIUS of x, to RADIUS times that. Then the optimum is zero as far as the dtype can tell, and floor / eps is
-    the sum of magnitudes that cancels in f. Success is this number <= tol.
+    They are where |f| <= floor and gap <= (1 + RADIUS) floor: f is known to the floor, and stationarity, which is
+    charged within RADIUS of x, to RADIUS times that. Then the optimum is zero as far as the dtype can tell, and
+    floor / eps is the sum of magnitudes that cancels in f. Success is this number <= tol.
     """
     eps, tiny = jnp.finfo(value.dtype).eps, jnp.finfo(value.dtype).tiny
-    zero = jnp.maximum(jnp.abs(value), gap) <= (1 + RADIUS) * floor
+    zero = (jnp.abs(value) <= floor) & (gap <= (1 + RADIUS) * floor)
     return gap / jnp.maximum(jnp.where(zero, floor / eps, jnp.abs(value)), tiny / eps)
 
 
@@ -262,12 +262,12 @@ def first_look(problem: Problem, x: Point, p: tuple[Array, ...], units: Units) -
     It is the best bound where f* = 0, and useless elsewhere.
     """
     positive, rest = terms(problem, x)
-    least = floor(problem, x, units.digits)
+    least, zero = floor(problem, x, units.digits)
     plain = positive + least + price(x, problem.linear, units)
     for penalty, part in zip(problem.penalties, p, strict=True):
         outside = penalty.function.violation(penalty.map(x) + penalty.offset)
         plain = plain + 2 * jnp.sum(jnp.abs(part * outside))  # as in `evaluate`
-    value = positive + rest
+    value, least = positive + rest, jnp.where(zero, least, 0)
     return Certificate(value, plain, relative(value, plain, least), least, plain, violation(problem, x, units), p)
 
 

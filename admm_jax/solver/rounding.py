@@ -10,7 +10,7 @@ Through the terms of f, whose g are convex and grow with |v|, this moves f by at
     sum <w |r|, delta> + <delta, w delta> / 2  +  sum <g'(|v| + delta), delta>,       r = Q x - d.
 
 With `error` = eps max(|x|, size of x) it is the floor of f: a point whose entries are all right to the last digit may
-lie that high above the optimum, and none is known to lie lower. Where A is a difference of neighbours, a selection or
+lie that high above the optimum. Where A is a difference of neighbours, a selection or
 a factor, v is rounded relative to itself, so that there eps |x| is left out.
 """
 
@@ -70,16 +70,24 @@ def rise(penalty: Penalty, v: Array, delta: Array) -> Array:
     return jax.jvp(penalty.function, (jnp.abs(v) + delta,), (delta,))[1]
 
 
-def floor(problem: Problem, x: Point, size: Array) -> Array:
-    """How far the last digit of x, whose entries count as `size` at least, moves f, or the rounding of f itself."""
+def floor(problem: Problem, x: Point, size: Array) -> tuple[Array, Array]:
+    """How far the last digit of x, whose entries count as `size` at least, moves f; and whether f may be zero.
+
+    It may not where a term lies above its own floor and there is no linear cost or constant that could cancel it: a
+    small residual can be told well beside a large variation that is zero.
+    """
     eps = jnp.finfo(dtype_of(x)).eps
     error = {name: eps * jnp.maximum(jnp.abs(value), size) for name, value in x.items()}
-    total = eps * jnp.abs(jnp.asarray(problem.constant, dtype_of(x)))
+    rest = eps * jnp.abs(jnp.asarray(problem.constant, dtype_of(x)))
+    for name, cost in problem.linear.items():
+        rest = rest + jnp.sum(jnp.abs(cost) * error[name])
+    total, zero = rest, jnp.ones((), bool)
     for quadratic in problem.quadratics:
         r, delta = known(quadratic.map, x, error, -quadratic.data)
-        total = total + jnp.sum(quadratic.weight * (jnp.abs(r) + delta / 2) * delta)
-    for name, cost in problem.linear.items():
-        total = total + jnp.sum(jnp.abs(cost) * error[name])
+        least = jnp.sum(quadratic.weight * (jnp.abs(r) + delta / 2) * delta)
+        total, zero = total + least, zero & (jnp.sum(quadratic.weight * r**2) / 2 <= least)
     for penalty in problem.penalties:
-        total = total + rise(penalty, *known(penalty.map, x, error, penalty.offset))
-    return total
+        v, delta = known(penalty.map, x, error, penalty.offset)
+        least = rise(penalty, v, delta)
+        total, zero = total + least, zero & (penalty.function(v) <= least)
+    return total, zero | (rest > 0)

@@ -82,6 +82,21 @@ def test_deblurring_almost_without_noise():
     assert claims_hold(model, value, params, max_iterations=300) >= 3
 
 
+def test_small_residual_beside_a_variation_of_zero():
+    """A constant signal: the rounding of the weighted variation is larger than a residual that is told well."""
+    rng = np.random.default_rng(0)
+    A = rng.normal(size=(12, 8)).astype(np.float32)
+    noise = np.repeat([1e-3, 1e-4], 3)
+    data = A.astype(float) @ np.full(8, 0.8) + noise[:, None] * rng.normal(size=(6, 12))
+    x, b, model = admm.Var("x", 8), admm.Param("b", 12), admm.Model()
+    model.setObjective(0.1 * admm.tv1d(x) + 0.5 * admm.sum(admm.square(A @ x - b)))
+
+    def value(x, b):
+        return 0.1 * np.abs(np.diff(x)).sum() + 0.5 * np.sum((A.astype(float) @ x - b) ** 2)
+
+    claims_hold(model, value, {"b": data.astype(np.float32)}, max_iterations=300)
+
+
 @pytest.mark.parametrize("structure", [64, 72])
 def test_optimum_of_zero(structure):
     """Data of size 1e4 and an optimum of zero: f comes down to what rounding leaves of it, and that is success."""

@@ -1,0 +1,1 @@
+"""Choose, tune and learn the parameters of a model."""

@@ -1,1 +1,39 @@
-"""Choose, tune and learn the parameters of a model."""
+"""Choose, tune and learn the parameters of a model: with the true image or without, a number, a map or a network."""
+
+from admm_jax.learn.noise import from_noise_units, noise_level, to_noise_units
+from admm_jax.learn.parameters import Between, Positive, Simplex, between, positive, simplex, values
+from admm_jax.learn.path import Path, path
+from admm_jax.learn.search import Found, search
+from admm_jax.learn.supervised import MSE, PSNR, SSIM, mse, psnr, ssim
+from admm_jax.learn.trial import Trial
+from admm_jax.learn.unsupervised import SUGAR, Discrepancy, HeldOut, Whiteness, autocorrelation, held_out_mask
+
+__all__ = [
+    "MSE",
+    "PSNR",
+    "SSIM",
+    "SUGAR",
+    "Between",
+    "Discrepancy",
+    "Found",
+    "HeldOut",
+    "Path",
+    "Positive",
+    "Simplex",
+    "Trial",
+    "Whiteness",
+    "autocorrelation",
+    "between",
+    "from_noise_units",
+    "held_out_mask",
+    "mse",
+    "noise_level",
+    "path",
+    "positive",
+    "psnr",
+    "search",
+    "simplex",
+    "ssim",
+    "to_noise_units",
+    "values",
+]

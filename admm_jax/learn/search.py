@@ -116,13 +116,14 @@ def search(
     low, high = bounds if bounds is not None else (first / RANGE, first * RANGE)
     if not 0 < low < high < math.inf or not 0 < first < math.inf:
         raise LearningError(f"the search needs 0 < lower < upper bound and a start > 0, got {low}, {high} and {first}")
-    seen: list[tuple[float, Solution]] = []
+    solutions: list[Solution] = []
+    starts: list[tuple[float, Solution]] = []
     history: list[SearchStep] = []
     empty = blank(model, bind({name: jnp.asarray(first)}, example), options)
 
     def function(t: float) -> tuple[float, float]:
         at = jnp.asarray(t, empty.objective.dtype)
-        init = min(seen, key=lambda pair: abs(pair[0] - t))[1] if seen else empty
+        init = min(starts, key=lambda pair: abs(pair[0] - t))[1] if starts else empty
 
         def measured(log_value: Array) -> tuple[Array, Solution]:
             return evaluate(model, criterion, bind, {name: jnp.exp(log_value)}, example, init, options)
@@ -130,7 +131,8 @@ def search(
         value, slope, solution = jax.jvp(measured, (at,), (jnp.ones_like(at),), has_aux=True)
         if value.ndim:
             raise LearningError(f"the criterion must be a scalar, got shape {value.shape}")
-        seen.append((t, usable(solution, init)))
+        solutions.append(solution)
+        starts.append((t, usable(solution, init)))
         history.append(SearchStep(float(np.exp(t)), float(value), float(slope), int(solution.iterations)))
         return float(value), float(slope)
 
@@ -147,7 +149,7 @@ def search(
         name,
         history[index].value,
         outcome.best.value,
-        seen[index][1],
+        solutions[index],
         outcome.converged,
         outcome.message,
         solves_in(criterion) * len(history),

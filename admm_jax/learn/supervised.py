@@ -87,6 +87,7 @@ class MSE(_Supervised):
     """Mean of (u - truth)^2."""
 
     def __call__(self, trial: Trial) -> Array:
+        """The value."""
         return mse(*self.pair(trial))
 
 
@@ -94,6 +95,7 @@ class PSNR(_Supervised):
     """Minus the peak signal-to-noise ratio in dB: to be minimised, as every criterion."""
 
     def __call__(self, trial: Trial) -> Array:
+        """Minus the PSNR."""
         return -psnr(*self.pair(trial), self.peak)
 
 
@@ -101,4 +103,5 @@ class SSIM(_Supervised):
     """1 - SSIM."""
 
     def __call__(self, trial: Trial) -> Array:
+        """One minus SSIM."""
         return 1 - ssim(*self.pair(trial), self.peak)

@@ -12,6 +12,7 @@ from jax import Array, lax
 
 from admm_jax.errors import DataError, ModelError
 from admm_jax.model import Model
+from admm_jax.pytree import replace
 from admm_jax.solution import Solution
 from admm_jax.solver.solve import choose_convolutions, common_dtype
 
@@ -86,7 +87,8 @@ def default_bind(model: Model) -> Bind:
         if missing:
             raise DataError(
                 f"no value for Param {', '.join(map(repr, missing))}: neither the parameters to learn, "
-                f"{', '.join(map(repr, given)) or 'none by name'}, nor the data, {', '.join(map(repr, example))}, have it"
+                f"{', '.join(map(repr, given)) or 'none by name'}, nor the data, "
+                f"{', '.join(map(repr, example))}, have it"
             )
         return {name: given[name] if name in given else example[name] for name in names}
 
@@ -146,15 +148,20 @@ def blank(model: Model, bound: Mapping[str, Any], options: Mapping[str, Any]) ->
 
 
 def usable(new: Solution, old: Solution) -> Solution:
-    """`new` where it is finite, else `old`, element by element of a batch: a failed solve is no place to start."""
-    good = jnp.isfinite(new.objective) & jnp.isfinite(new.rho) & (new.rho > 0)
+    """Where a later solve starts: `new` where it is finite, else `old`, element by element of a batch.
+
+    The iterate and its duals go on; rho does not. It is proportional to lam, and the one of another lam costs several
+    times the iterations that the start saves.
+    """
+    good = jnp.isfinite(new.objective)
     for value in new.values.values():
         good = good & jnp.all(jnp.isfinite(value), axis=tuple(range(good.ndim, value.ndim)))
 
     def pick(a: Array, b: Array) -> Array:
         return jnp.where(good.reshape(good.shape + (1,) * (a.ndim - good.ndim)), a, b)
 
-    return jax.tree.map(pick, new, old)
+    kept = jax.tree.map(pick, new, old)
+    return replace(kept, state=replace(kept.state, rho=jnp.zeros_like(kept.state.rho)))
 
 
 def checked_example(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -165,4 +172,7 @@ def checked_example(data: Mapping[str, Any]) -> dict[str, Any]:
     """
     if not isinstance(data, Mapping) or not data:
         raise DataError(f'data must be a mapping such as {{"B": image, "truth": image}}, got {data!r:.60}')
-    return {str(getattr(key, "name", key)): np.asarray(value) if np.ndim(value) == 0 else value for key, value in data.items()}
+    return {
+        str(getattr(key, "name", key)): np.asarray(value) if np.ndim(value) == 0 else value
+        for key, value in data.items()
+    }

@@ -1,6 +1,8 @@
 """Choose, tune and learn the parameters of a model: with the true image or without, a number, a map or a network."""
 
+from admm_jax.learn.fit import fit
 from admm_jax.learn.noise import from_noise_units, noise_level, to_noise_units
+from admm_jax.learn.outcome import Epoch, Fit
 from admm_jax.learn.parameters import Between, Positive, Simplex, between, positive, simplex, values
 from admm_jax.learn.path import Path, path
 from admm_jax.learn.search import Found, search
@@ -15,6 +17,8 @@ __all__ = [
     "SUGAR",
     "Between",
     "Discrepancy",
+    "Epoch",
+    "Fit",
     "Found",
     "HeldOut",
     "Path",
@@ -24,6 +28,7 @@ __all__ = [
     "Whiteness",
     "autocorrelation",
     "between",
+    "fit",
     "from_noise_units",
     "held_out_mask",
     "mse",

@@ -1,6 +1,8 @@
 """Choose, tune and learn the parameters of a model: with the true image or without, a number, a map or a network."""
 
+from admm_jax.learn import kernels, plot
 from admm_jax.learn.fit import fit
+from admm_jax.learn.network import Network, lam_map, network, patches
 from admm_jax.learn.noise import from_noise_units, noise_level, to_noise_units
 from admm_jax.learn.outcome import Epoch, Fit
 from admm_jax.learn.parameters import Between, Positive, Simplex, between, positive, simplex, values
@@ -21,6 +23,7 @@ __all__ = [
     "Fit",
     "Found",
     "HeldOut",
+    "Network",
     "Path",
     "Positive",
     "Simplex",
@@ -31,9 +34,14 @@ __all__ = [
     "fit",
     "from_noise_units",
     "held_out_mask",
+    "kernels",
+    "lam_map",
     "mse",
+    "network",
     "noise_level",
+    "patches",
     "path",
+    "plot",
     "positive",
     "psnr",
     "search",

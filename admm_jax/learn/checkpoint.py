@@ -41,7 +41,7 @@ TREES = ("params", "optimizer", "best")
 def save(path: str | os.PathLike, progress: Progress) -> None:
     """Write the progress to an .npz file; what stood there before is replaced only when the new one is complete."""
     path = Path(path)
-    arrays = {
+    arrays: dict[str, Any] = {
         f"{name}.{place}": np.asarray(leaf)
         for name in TREES
         for place, leaf in enumerate(jax.tree.leaves(getattr(progress, name)))

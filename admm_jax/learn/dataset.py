@@ -16,7 +16,7 @@ from admm_jax.errors import DataError, ShapeError
 class Batch(NamedTuple):
     """Some images of a data set: their places in it, and 1 for those that count, 0 for those that fill up."""
 
-    index: np.ndarray
+    places: np.ndarray
     weight: np.ndarray
 
 
@@ -41,8 +41,8 @@ def stacked(data: Mapping[str, Any], what: str = "data") -> tuple[dict[str, Arra
             shapes = sorted({np.shape(one) for one in entry})
             if len(shapes) > 1:
                 raise ShapeError(
-                    f"{what}[{name!r}] has images of different sizes, {', '.join(map(str, shapes))}: one model takes one "
-                    "size. Cut them to patches of one size, or fit each size with a model of its own"
+                    f"{what}[{name!r}] has images of different sizes, {', '.join(map(str, shapes))}: one model "
+                    "takes one size. Cut them to patches of one size, or fit each size with a model of its own"
                 )
             entry = np.stack([np.asarray(one) for one in entry]) if entry else np.zeros((0,))
         array = jnp.asarray(entry)

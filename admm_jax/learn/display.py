@@ -8,7 +8,7 @@ from typing import Any, TextIO
 
 from admm_jax.learn.outcome import TITLES, Epoch, row
 
-Display = Callable[[Epoch], None]
+Display = Callable[[Epoch], object]
 
 WIDTHS = (6, 12, 12, 9, 7, 11, 8, 8)
 

@@ -32,7 +32,7 @@ class Images(NamedTuple):
     """A stack of images, and where the next solve of each starts."""
 
     data: dict[str, Array]
-    count: int
+    size: int
     starts: Solution
 
 
@@ -99,12 +99,12 @@ class Fitter(NamedTuple):
     def validate(self, params: Any, images: Images) -> tuple[float, Images]:
         """The mean loss, without derivatives; infinite where an image has none that is finite."""
         total = 0.0
-        for index, weight in batches(images.count, self.batch, None):
+        for index, weight in batches(images.size, self.batch, None):
             starts = take(images.starts, index)
             losses, solutions = jax.vmap(self.one, in_axes=(None, 0, 0))(params, take(images.data, index), starts)
             images = images._replace(starts=put(images.starts, index, usable(solutions, starts)))
             total += float(jnp.sum(jnp.where(weight > 0, losses, 0)))
-        return (total / images.count if math.isfinite(total) else math.inf), images
+        return (total / images.size if math.isfinite(total) else math.inf), images
 
 
 class Step(NamedTuple):
@@ -238,7 +238,7 @@ def _epoch(
     number = len(state.history) + 1
     params, optimizer, measured = state.params, state.optimizer, state.params
     total, counted, tried, iterations, slope = 0.0, 0, 0, 0, math.nan
-    for index, weight in batches(train.count, fitter.batch, (fitter.seed, number)):
+    for index, weight in batches(train.size, fitter.batch, (fitter.seed, number)):
         measured = params
         step = fitter.step(params, optimizer, train, index, weight)
         params, optimizer, train, slope = step.params, step.optimizer, step.images, step.slope
@@ -249,7 +249,7 @@ def _epoch(
         validation, held = fitter.validate(params, held)
         measured = params
     solves = (state.history[-1].solves if state.history else 0) + solves_in(fitter.loss) * (
-        tried + (held.count if held is not None else 0)
+        tried + (held.size if held is not None else 0)
     )
     seconds = time.perf_counter() - began
     epoch = Epoch(number, loss, validation, slope, tried - counted, iterations, solves, seconds, small(measured))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.core import Tracer
 
 from admm_jax.errors import DataError, ShapeError
 from admm_jax.learn.trial import Example, Trial
@@ -26,7 +26,7 @@ def _sigma(given: float | None, example: Example, name: str) -> Any:
             f"{name} needs the noise level: pass {name}(sigma=...) or data['sigma']; "
             "learn.noise_level estimates it from an image, and Whiteness and HeldOut need none"
         )
-    if not isinstance(sigma, jax.core.Tracer) and not np.all(np.asarray(sigma) > 0):
+    if not isinstance(sigma, Tracer) and not np.all(np.asarray(sigma) > 0):
         raise DataError(f"{name} needs a noise level > 0, got {sigma}")
     return sigma
 

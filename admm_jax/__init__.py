@@ -5,7 +5,7 @@ from math import inf
 from admm_jax.errors import (
     ADMMError,
     DataError,
-    DerivativeError,
+    DerivativeWarning,
     ExpressionError,
     ModelError,
     NonconvexError,
@@ -42,7 +42,7 @@ __all__ = [
     "Constant",
     "Constr",
     "DataError",
-    "DerivativeError",
+    "DerivativeWarning",
     "Expr",
     "ExpressionError",
     "Model",

@@ -34,6 +34,10 @@ class NonconvexError(ModelError):
     """A model that is not convex, or whose convexity no rule can establish."""
 
 
+class DerivativeWarning(UserWarning):
+    """A derivative is in doubt: the solve did not converge, or did not settle which parts of the solution are held."""
+
+
 class DerivativeError(ADMMError):
     """A derivative was asked for that is not available."""
 

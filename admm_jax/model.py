@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax
@@ -13,10 +13,11 @@ import numpy as np
 from jax.core import Tracer
 
 from admm_jax.builder import MAXIMIZE, MINIMIZE, ModelBuilder
+from admm_jax.derivative.diagnose import Diagnosis, diagnose
 from admm_jax.derivative.rule import solve as solve_problem
 from admm_jax.errors import DataError, ModelError, ShapeError
 from admm_jax.expressions.data import checked_array
-from admm_jax.expressions.leaves import Var
+from admm_jax.expressions.leaves import Param, Var
 from admm_jax.options import OPTIONS, checked, merged, resolve
 from admm_jax.problem import Point, Problem
 from admm_jax.progress import Progress
@@ -67,15 +68,23 @@ class Model(ModelBuilder):
 
     # solving
 
-    def solve(self, params: Mapping[Any, Any] | None = None, *, init: Any = None, **options: Any) -> Solution:
+    def solve(
+        self, params: Mapping[Any, Any] | None = None, *, init: Any = None, adjoint: Any = None, **options: Any
+    ) -> Solution:
         """argmin f(x; params), as a pure function: it may be jitted, vmapped and called from several threads.
+
+        It is differentiable in `params`, forward, reverse and repeatedly: by the optimality conditions, whatever the
+        iterations were. `diagnose` tells how far such a derivative can be trusted, and a `DerivativeWarning` where
+        not. Where it is differentiated, the solve goes on beyond `tol` until the active set is settled.
 
         Args:
             params: A value for each parameter, by name or by `Param`. Data in float32 is solved in float32.
             init: Where to start: an earlier `Solution`, of this model or of one with the same variables, or a mapping
-                from variables to arrays. It changes the time a solve takes and not its outcome.
-            **options: `tol`, `feasibility_tol`, `max_iterations`, `polish`, `rho`, `adapt_rho`, `relaxation`; for
-                this call only.
+                from variables to arrays. It changes the time a solve takes and not its outcome; its derivative is zero.
+            adjoint: Where the linear system of reverse mode starts, a mapping from variables to arrays: the gradient
+                of an earlier, similar loss with respect to this very argument (zeros at first).
+            **options: `tol`, `feasibility_tol`, `max_iterations`, `polish`, `rho`, `adapt_rho`, `relaxation`,
+                `derivative`, `derivative_nan`, `derivative_warning`; for this call only.
 
         Returns:
             The solution with its certificate. What is wrong with traced numbers is told by its status.
@@ -87,10 +96,56 @@ class Model(ModelBuilder):
         settled = merged(self._options, options)
         if not isinstance(params, Mapping | None):
             raise DataError(f'params must be a mapping such as {{"lam": 0.1}}, got {params!r:.60}')
-        problem, plan, dtype = prepare(self.problem(params), settled["relaxation"])
+        problem, plan, dtype = prepare(self.problem(params), settled)
         x, state = self._beginning(init, problem, plan, dtype)
-        solution = solve_problem(problem, settings_for(settled, dtype), x, state, plan=plan, dtype=dtype)
+        guess = None if adjoint is None else self._starts(adjoint, "adjoint", dtype, zero=True)
+        solution = solve_problem(problem, settings_for(settled, dtype), x, state, guess, plan=plan, dtype=dtype)
         return oriented(solution, self.ModelSense)
+
+    def diagnose(
+        self,
+        params: Mapping[Any, Any] | None = None,
+        *,
+        along: Iterable[Any] = (),
+        init: Any = None,
+        **options: Any,
+    ) -> Diagnosis:
+        """What the derivative of `solve` at `params` rests on, and how far it can be trusted; pure, like `solve`.
+
+        Args:
+            params: A value for each parameter, by name or by `Param`.
+            along: Scalar parameters, by name or by `Param`, for which the distance to the nearest kink is wanted: it
+                takes about twenty solves for each.
+            init: As for `solve`.
+            **options: As for `solve`.
+
+        Returns:
+            A `Diagnosis`; it prints itself.
+
+        Raises:
+            ModelError, ParameterError, DataError, ShapeError: as `solve`; `along` names a parameter that is not scalar.
+        """
+        settled = merged(self._options, options)
+        scalars = {p.name: p for p in self.parameters if p.shape == ()}
+        names = [p.name if isinstance(p, Param) else p for p in along]
+        for name in names:
+            if self.getParam(name).name not in scalars:
+                raise DataError(f"along takes scalar parameters, {name!r} has shape {self.getParam(name).shape}")
+        given = {key.name if isinstance(key, Param) else key: value for key, value in (params or {}).items()}
+        _, plan, dtype = prepare(self.problem(params), settled)
+
+        def prepared(moved: dict[str, Any]) -> Problem:
+            return prepare(self.problem({**given, **moved}), settled, dtype)[0]
+
+        scalar = {name: jnp.asarray(given[name], dtype) for name in names}
+        problem, push = jax.linearize(prepared, scalar)
+        zero = dict.fromkeys(names, jnp.zeros((), dtype))
+        directions = {
+            name: (push({**zero, name: jnp.ones((), dtype)}), jnp.where(value == 0, 1, jnp.abs(value)))
+            for name, value in scalar.items()
+        }
+        x, state = self._beginning(init, problem, plan, dtype)
+        return diagnose(problem, directions, settings_for(settled, dtype), x, state, plan=plan, dtype=dtype)
 
     def optimize(
         self, params: Mapping[Any, Any] | None = None, *, progress: Progress | str | bool | None = None
@@ -113,7 +168,7 @@ class Model(ModelBuilder):
         host = {key: _on_host(value) for key, value in params.items()} if isinstance(params, Mapping) else params
         given = jax.tree.map(_on_host, self.problem(host))
         with jax.enable_x64(True):  # of this thread, until the end of the block
-            problem, plan, dtype = prepare(given, settled["relaxation"], np.float64)
+            problem, plan, dtype = prepare(given, settled, np.float64)
             x, _ = self._beginning(None, problem, plan, dtype)
         outcome = drive(
             problem,
@@ -156,16 +211,23 @@ class Model(ModelBuilder):
             return _cast(init.values, dtype), state
         if init is not None and not isinstance(init, Mapping):
             raise DataError(f"init must be a Solution or a mapping from variables to arrays, got {init!r:.60}")
+        return self._starts(init or {}, "init", dtype), None
+
+    def _starts(self, values: Mapping[Any, Any], what: str, dtype: np.dtype, *, zero: bool = False) -> Point:
+        """An array for each variable: as given, else (unless `zero`) at its own `start`, else zeros."""
         own = {variable.label: variable for variable in self.variables}
         given: dict[str, Any] = {}
-        for key, value in (init or {}).items():
+        for key, value in values.items():
             name = key.label if isinstance(key, Var) else key
             if not isinstance(name, str) or name not in own or (isinstance(key, Var) and own[name] is not key):
-                raise DataError(f"init names {name!r}, which is no variable of this model: {', '.join(own)}")
+                raise DataError(f"{what} names {name!r}, which is no variable of this model: {', '.join(own)}")
             if name in given:
-                raise DataError(f"init gives variable {name!r} twice, by its name and by the Var itself")
+                raise DataError(f"{what} gives variable {name!r} twice, by its name and by the Var itself")
             given[name] = value
-        return {name: _start(variable, given.get(name), dtype) for name, variable in own.items()}, None
+        return {
+            name: _start(variable, given.get(name, np.zeros(variable.shape) if zero else None), dtype)
+            for name, variable in own.items()
+        }
 
     def _change(self, *args: Any, **kwargs: Any) -> None:
         super()._change(*args, **kwargs)

@@ -17,7 +17,10 @@ from admm_jax.errors import DataError
 
 @dataclass(frozen=True)
 class Option:
-    """One option: its default (None: chosen by dtype or by the solver), range, kind and meaning."""
+    """One option: its default (None: chosen by dtype or by the solver), range, kind and meaning.
+
+    A `static` one decides which program is compiled: it cannot be traced, and changing it compiles anew.
+    """
 
     default: Any
     low: float
@@ -25,6 +28,9 @@ class Option:
     kind: type
     meaning: str
     pure: bool = True  # has a meaning in `solve` too
+    imperative: bool = True  # has a meaning in `optimize` too
+    static: bool = False
+    choices: tuple[str, ...] = ()
 
 
 OPTIONS: dict[str, Option] = {
@@ -34,7 +40,23 @@ OPTIONS: dict[str, Option] = {
     "polish": Option(None, 0, 1, bool, "finish on the active set; None: where tol < 1e-5"),
     "rho": Option(0.0, 0, 1e30, float, "starting penalty parameter; 0: from the data"),
     "adapt_rho": Option(True, 0, 1, bool, "let rho follow the residuals"),
-    "relaxation": Option(1.6, 1, 1.99, float, "over-relaxation; changing it compiles anew"),
+    "relaxation": Option(1.6, 1, 1.99, float, "over-relaxation; changing it compiles anew", static=True),
+    "derivative": Option(
+        "implicit",
+        0,
+        0,
+        str,
+        "of the solution: exact, by its optimality conditions; or by unrolling exactly `max_iterations` steps",
+        imperative=False,
+        static=True,
+        choices=("implicit", "unroll"),
+    ),
+    "derivative_nan": Option(
+        True, 0, 1, bool, "NaN for a derivative that has no basis; `solve` only", imperative=False, static=True
+    ),
+    "derivative_warning": Option(
+        True, 0, 1, bool, "warn of a derivative that is in doubt; `solve` only", imperative=False, static=True
+    ),
     "time_limit": Option(math.inf, 0, math.inf, float, "seconds; `optimize` only", pure=False),
     "verbosity": Option(0, 0, 2, int, "0 quiet, 1 a bar, 2 a table; `optimize` only", pure=False),
 }
@@ -79,6 +101,10 @@ def checked(name: str, value: Any) -> Any:
     option = OPTIONS[resolve(name)]
     if value is None and option.default is None:
         return None
+    if option.kind is str:
+        if value not in option.choices:
+            raise DataError(f"option {name!r} must be one of {', '.join(map(repr, option.choices))}, got {value!r}")
+        return value
     wanted = {float: "a number", int: "a whole number", bool: "True or False"}[option.kind]
     plain: Any = value.item() if isinstance(value, np.generic | np.ndarray | jax.Array) and value.ndim == 0 else value
     good = isinstance(plain, bool | int | float) and not math.isnan(plain)
@@ -108,7 +134,7 @@ def merged(base: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
         seen[own] = name
         if not OPTIONS[own].pure:
             raise DataError(f"option {name!r} has no meaning in solve, only in optimize")
-        if own == "relaxation" and isinstance(value, Tracer):
+        if OPTIONS[own].static and isinstance(value, Tracer):
             raise DataError(f"option {name!r} belongs to the compiled program: it cannot be traced, got {value!r:.60}")
         out[own] = value if isinstance(value, Tracer) else checked(own, value)
     return out

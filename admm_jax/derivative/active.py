@@ -45,6 +45,10 @@ class Space:
         inside = jnp.where(self.held, 0, v)
         return inside if self.regions is None else self.regions.mean(inside)
 
+    def average(self, v: Array) -> Array:
+        """The mean over each region, held or not."""
+        return v if self.regions is None else self.regions.mean(v)
+
     def spread(self, v: Array, pinned: Array) -> Array:
         """On each region the mean of `v` over its `pinned` entries, zero on regions without any."""
         if self.regions is None:
@@ -147,9 +151,7 @@ def displacement(
             name = penalty.map.chains[0].variable
             out[name] = out[name] - jnp.broadcast_to(change.offset, out[name].shape)
     asked: dict[str, tuple[Array, Array]] = {}
-    for penalty, change, reading, is_direct in zip(
-        problem.penalties, tangent.penalties, readings, direct, strict=True
-    ):
+    for penalty, change, reading, is_direct in zip(problem.penalties, tangent.penalties, readings, direct, strict=True):
         if not is_direct or isinstance(penalty.function, TotalVariation):
             continue
         name = penalty.map.chains[0].variable
@@ -167,4 +169,3 @@ def _reaction(penalty: Penalty, change: Penalty, reading: Reading, rho: Array) -
     """d prox(v) in the direction of the function's own parameters, v fixed."""
     v = reading.z + reading.p / rho
     return jax.jvp(lambda f: f.prox(v, 1 / rho), (penalty.function,), (change.function,))[1]
-

@@ -25,85 +25,95 @@ import numpy as np
 from jax import Array, lax
 from jax.dtypes import float0
 
-from admm_jax.derivative import system as kkt
-from admm_jax.derivative.active import Reading, direct_terms, read, spaces
+from admm_jax.derivative import linear_solve, trust
+from admm_jax.derivative.active import project
+from admm_jax.derivative.conditions import lagrangian, multipliers, right_hand_side, system_at
 from admm_jax.problem import Point, Problem
 from admm_jax.pytree import replace
 from admm_jax.solution import Solution
+from admm_jax.solver import unroll
 from admm_jax.solver.loop import Settings
 from admm_jax.solver.plan import Plan
 from admm_jax.solver.rewrite import lift
 from admm_jax.solver.settings import finishing
 from admm_jax.solver.solve import solve as solve_only
 from admm_jax.solver.state import State
+from admm_jax.solver.vectors import add
 
 
-def lagrangian(problem: Problem, x: Point, readings: tuple[Reading, ...]) -> Array:
-    """q(x) + sum <p_j, A_j x + b_j - z_j> + g_j(z_j) of the lifted problem, equal to f at a solution."""
-    total = jnp.asarray(problem.constant)
-    for quadratic in problem.quadratics:
-        residual = quadratic.map(x) - quadratic.data
-        total = total + jnp.sum(quadratic.weight * residual**2) / 2
-    for name, cost in problem.linear.items():
-        total = total + jnp.sum(cost * x[name])
-    for penalty, reading in zip(problem.penalties, readings, strict=True):
-        g = penalty.function
-        total = total + jnp.sum(reading.p * (penalty.map(x) + penalty.offset))
-        if g.is_constraint:
-            total = total - g.conjugate(reading.p)
-        else:
-            total = total + g(reading.z) - jnp.sum(reading.p * reading.z)
-    return total
+def tangent_of(
+    problem: Problem,
+    change: Problem,
+    plan: Plan,
+    solution: Solution,
+    push: Point | None = None,
+    guess: Point | None = None,
+) -> tuple[Point, Array, tuple]:
+    """(dx, d objective, dp) at a solution for a change of the problem; linear in it, and transposable.
 
-
-def system_at(problem: Problem, plan: Plan, solution: Solution) -> tuple[kkt.Linearised, Array]:
-    """The linear system at a solution of `problem`, and the rho that balances its pairs."""
-    rho = lax.stop_gradient(solution.rho)
-    direct = direct_terms(problem, plan)
-    readings = read(problem, solution.values, solution.multipliers, rho)
-    space = spaces(problem, direct, readings)
-    return kkt.linearise(problem, solution.values, readings, space, rho, direct, plan.dense), rho
-
-
-def tangent_of(problem: Problem, change: Problem, plan: Plan, solution: Solution) -> tuple[Point, Array, tuple]:
-    """(dx, d objective, dp) at a solution for a change of the problem; linear in it, and transposable."""
-    system, rho = system_at(problem, plan, solution)
-    shift, rhs = kkt.right_hand_side(problem, change, system, rho)
-    t, u = kkt.solve(system, *rhs)
-    dx = {name: shift[name] + value for name, value in kkt.project(system.space, t).items()}
-    value = jax.jvp(
-        lambda q: lagrangian(lift(q), system.x, system.readings), (problem,), (change,)
-    )[1]
-    return dx, value, kkt.multipliers(problem, change, system, dx, u)
+    `push` is a force of its own on x, and `guess` where the adjoint system starts (see `solve`).
+    """
+    system = system_at(problem, plan, solution)
+    shift, (r, s) = right_hand_side(problem, change, system)
+    if push is not None:
+        r = add(r, project(system.space, push))
+    t, u = linear_solve.solve(system, r, s, guess)
+    dx = add(shift, project(system.space, t))
+    value = jax.jvp(lambda q: lagrangian(lift(q), system.x, system.readings), (problem,), (change,))[1]
+    return dx, value, multipliers(problem, change, system, dx, u)
 
 
 @partial(jax.jit, static_argnames=("plan", "dtype"))
 def solve(
-    problem: Problem, settings: Settings, x: Point, state: State | None, *, plan: Plan, dtype: np.dtype
+    problem: Problem,
+    settings: Settings,
+    x: Point,
+    state: State | None,
+    adjoint: Point | None = None,
+    *,
+    plan: Plan,
+    dtype: np.dtype,
 ) -> Solution:
-    """The solution; differentiable in `problem`."""
-    return _solution(plan, dtype, problem, settings, x, state)
+    """The solution; differentiable in `problem`.
+
+    `adjoint` warm-starts the linear system of reverse mode. It enters as a force of zero size, whose derivative it is
+    to be the solution of that system: the gradient of a loss with respect to `adjoint` is the next one to start from.
+    """
+    if plan.unroll:
+        return unroll.solve(problem, settings, x, state, plan=plan, dtype=dtype)
+    return _solution(plan, dtype, problem, adjoint, settings, x, state)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0, 1))
 def _solution(
-    plan: Plan, dtype: np.dtype, problem: Problem, settings: Settings, x: Point, state: State | None
+    plan: Plan,
+    dtype: np.dtype,
+    problem: Problem,
+    adjoint: Point | None,
+    settings: Settings,
+    x: Point,
+    state: State | None,
 ) -> Solution:
+    del adjoint
     return solve_only(problem, settings, x, state, plan=plan, dtype=dtype)
 
 
 @_solution.defjvp
 def _rule(plan: Plan, dtype: np.dtype, primals: tuple, tangents: tuple) -> tuple[Solution, Solution]:
-    problem, settings, x, state = primals
-    # called through the rule again, so that it can be differentiated once more
-    solution = _solution(plan, dtype, problem, finishing(settings), x, state)
-    dx, value, dp = tangent_of(problem, tangents[0], plan, solution)
-    told = jnp.where(solution.converged, 1, jnp.nan).astype(dtype)  # a solve that did not converge has no derivative
+    problem, adjoint, settings, x, state = primals
+    # through the rule again, so that it can be differentiated once more
+    solution = _solution(plan, dtype, problem, adjoint, finishing(settings), x, state)
+    if plan.derivative_warning:
+        trust.warn(problem, plan, lax.stop_gradient(solution), settings.target)
+    dx, value, dp = tangent_of(problem, tangents[0], plan, solution, tangents[1], adjoint)
+    basis = jnp.ones((), dtype)
+    if plan.derivative_nan:  # a solve that did not converge has no derivative
+        basis = jnp.where(solution.converged, basis, jnp.nan)
     change = replace(
         jax.tree.map(_no_tangent, solution),
-        values={name: told * v for name, v in dx.items()},
-        objective=told * value,
-        multipliers=tuple(told * v for v in dp),
+        values={name: basis * v for name, v in dx.items()},
+        objective=basis * value,
+        multipliers=tuple(basis * v for v in dp),
     )
     return solution, change
 

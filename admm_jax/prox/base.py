@@ -10,7 +10,7 @@ from jax import Array
 class Function(Protocol):
     """A closed convex g with g >= 0 or an indicator; a pytree whose leaves are its weights.
 
-    The last three describe the convex conjugate g*(p) = sup_v <p, v> - g(v), whose domain every g here knows in
+    The last ones describe the convex conjugate g*(p) = sup_v <p, v> - g(v), whose domain every g here knows in
     closed form. They are all that a duality gap needs.
     """
 
@@ -40,6 +40,10 @@ class Function(Protocol):
 
         Written so that equal terms cancel before they are summed.
         """
+        ...
+
+    def rest(self, v: Array, p: Array) -> Array:
+        """g(v) - <p, v> = -g*(p) for p in dg(v), with the derivative of -g* in the parameters of g."""
         ...
 
     def dual_scale(self, p: Array) -> Array:

@@ -33,6 +33,9 @@ class _Penalty:
     def violation(self, v: Array) -> Array:
         return jnp.zeros_like(v)
 
+    def rest(self, v: Array, p: Array) -> Array:
+        return self(v) - jnp.sum(p * v)  # pyright: ignore[reportCallIssue]
+
 
 class _Constraint:
     """An indicator: its prox is the projection, and its value is zero."""
@@ -46,6 +49,9 @@ class _Constraint:
 
     def violation(self, v: Array) -> Array:
         return v - self.prox(v, jnp.ones((), v.dtype))  # pyright: ignore[reportAttributeAccessIssue]
+
+    def rest(self, v: Array, p: Array) -> Array:
+        return -self.conjugate(p)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 @pytree_dataclass

@@ -29,8 +29,11 @@ def conjugate_gradients(
     steps: Array | int,
     tol: Array | float = 0.0,
     precondition: Callable[[Point], Point] = lambda r: r,
+    reference: Point | None = None,
 ) -> Point:
-    """At most `steps` conjugate gradient steps on operator(x) = rhs from x, until ||r|| <= tol ||r_0||.
+    """At most `steps` conjugate gradient steps on operator(x) = rhs from x, until ||r|| <= tol ||reference||.
+
+    The reference is r_0 unless another one is given.
 
     The norm is that of the preconditioner, <r, precondition(r)>. A zero residual
     or curvature ends it without NaN (Hestenes & Stiefel 1952). Round zero makes the first residual,
@@ -56,7 +59,10 @@ def conjugate_gradients(
         preconditioned = precondition(residual)
         following = jnp.where(first | usable, dot(residual, preconditioned), 0)
         direction = add_scaled(preconditioned, jnp.where(first, 0, following / current), direction)
-        return i + 1, x, residual, direction, following, jnp.where(first, following * tol**2, goal)
+        if reference is None:
+            goal = jnp.where(first, following * tol**2, goal)
+        return i + 1, x, residual, direction, following, goal
 
-    start = (jnp.zeros((), jnp.int32), x, rhs, x, infinity, zero)
+    goal = zero if reference is None else dot(reference, precondition(reference)) * tol**2
+    start = (jnp.zeros((), jnp.int32), x, rhs, x, infinity, goal)
     return lax.while_loop(unfinished, body, start)[1]

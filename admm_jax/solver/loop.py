@@ -172,22 +172,27 @@ def _examine(problem: Problem, plan: Plan, run: Run, settings: Settings) -> tupl
         run = _after_polish(problem, plan, run, point, quick, due)
 
     def full() -> Certificate:
-        return certify(
-            lifted,
-            point,
-            quick,
-            state.rho,
-            run.units,
-            rounds=plan.rounds,
-            inner=plan.round_steps,
-            last=plan.last_steps,
-        )
+        return full_certificate(lifted, plan, run, point, quick)
 
     # the certificate costs tens of iterations: only pay for it when it can succeed
     last = state.iteration >= settings.max_iterations
     goal = jnp.where(run.ends < ENDLESS, settings.target, settings.tol)
     hopeless = (plan.promise_factor * quick.relative_gap > goal) & ~last
     return run, point, lax.cond(hopeless, lambda: replace(quick, relative_gap=jnp.full_like(quick.gap, jnp.inf)), full)
+
+
+def full_certificate(lifted: Problem, plan: Plan, run: Run, point: Point, quick: Certificate) -> Certificate:
+    """`certify` as the plan has it, from the `promise` of the point."""
+    return certify(
+        lifted,
+        point,
+        quick,
+        run.state.rho,
+        run.units,
+        rounds=plan.rounds,
+        inner=plan.round_steps,
+        last=plan.last_steps,
+    )
 
 
 def _after_polish(problem: Problem, plan: Plan, run: Run, point: Point, quick: Certificate, due: Array) -> Run:
@@ -222,7 +227,10 @@ def better(a: Certificate, b: Certificate, settings: Settings) -> Array:
     """Whether a is nearer to its tolerances than b (than NaN, always); where nothing is known of b, the later one."""
 
     def distance(c: Certificate) -> Array:
-        return jnp.maximum(c.relative_gap / settings.tol, c.violation / settings.feasibility_tol)
+        tiny = jnp.finfo(c.gap.dtype).tiny  # tolerances may be zero: then the smaller number is the better one
+        return jnp.maximum(
+            c.relative_gap / jnp.maximum(settings.tol, tiny), c.violation / jnp.maximum(settings.feasibility_tol, tiny)
+        )
 
     return ~(distance(b) <= distance(a)) | jnp.isinf(distance(b))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -66,10 +67,16 @@ def choose_convolutions(problem: Problem, dtype: np.dtype) -> Problem:
     return replace(problem, quadratics=quadratics, penalties=penalties)
 
 
-def prepare(problem: Problem, relaxation: float, dtype: Any = None) -> tuple[Problem, Plan, np.dtype]:
-    """The problem as the compiled program takes it: one dtype, no labels, convolutions chosen."""
+def prepare(problem: Problem, options: Mapping[str, Any], dtype: Any = None) -> tuple[Problem, Plan, np.dtype]:
+    """The problem as the compiled program takes it: one dtype, no labels, convolutions chosen; its static `options`."""
     dtype = common_dtype(problem) if dtype is None else np.dtype(dtype)
-    plan = dataclasses.replace(make_plan(problem), relaxation=float(relaxation))
+    plan = dataclasses.replace(
+        make_plan(problem),
+        relaxation=float(options["relaxation"]),
+        unroll=int(options["max_iterations"]) if options["derivative"] == "unroll" else 0,
+        derivative_nan=bool(options["derivative_nan"]),
+        derivative_warning=bool(options["derivative_warning"]),
+    )
     return cast(choose_convolutions(problem, dtype), dtype), plan, dtype
 
 
@@ -92,7 +99,7 @@ def internal(problem: Problem, plan: Plan, dtype: np.dtype) -> Problem:
     return densify(lift(problem), jnp.dtype(dtype)) if plan.dense else problem
 
 
-def _start(
+def start_run(
     problem: Problem, settings: Settings, x: Point, state: State | None, *, plan: Plan, dtype: np.dtype
 ) -> tuple[Problem, Run]:
     """The iterated problem and a run at its beginning."""
@@ -110,11 +117,11 @@ def _launch(
     problem: Problem, settings: Settings, x: Point, state: State | None, limit: Array, *, plan: Plan, dtype: np.dtype
 ) -> tuple[Problem, Run]:
     """`start` and the first `resume` in one program: half the calls and the compiling of a model that needs no more."""
-    inner, run = _start(problem, settings, x, state, plan=plan, dtype=dtype)
+    inner, run = start_run(problem, settings, x, state, plan=plan, dtype=dtype)
     return inner, advance(inner, plan, run, limit, settings)
 
 
-start = Program(_start, "plan", "dtype", runs_once=True)
+start = Program(start_run, "plan", "dtype", runs_once=True)
 resume = Program(_resume, "plan")
 launch = Program(_launch, "plan", "dtype")
 
@@ -123,7 +130,7 @@ def solve(
     problem: Problem, settings: Settings, x: Point, state: State | None, *, plan: Plan, dtype: np.dtype
 ) -> Solution:
     """One `while_loop` from start to end."""
-    inner, run = _start(problem, settings, x, state, plan=plan, dtype=dtype)
+    inner, run = start_run(problem, settings, x, state, plan=plan, dtype=dtype)
     run = advance(inner, plan, run, jnp.asarray(NO_LIMIT, jnp.int32), settings)
     reached = within(run.certificate, settings)
     ending = jnp.where(reached, Status.SOLVE_OPT_SUCCESS.value, Status.SOLVE_OVER_MAX_ITER.value)

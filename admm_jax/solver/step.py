@@ -14,7 +14,7 @@ from functools import partial
 
 import jax.numpy as jnp
 import jax.scipy.linalg as jsl
-from jax import Array
+from jax import Array, lax
 
 from admm_jax.problem import Penalty, Point, Problem
 from admm_jax.prox.total_variation import TotalVariation
@@ -24,6 +24,8 @@ from admm_jax.solver.plan import Plan
 from admm_jax.solver.rewrite import VECTOR
 from admm_jax.solver.state import RHO_RANGE, State, Workspace, factorise
 from admm_jax.solver.vectors import add, dot, dtype_of, norm
+
+UNROLLED_STEPS = 500  # conjugate gradient steps, at most, of an x-update that is differentiated
 
 
 def x_update(problem: Problem, plan: Plan, workspace: Workspace, state: State) -> Point:
@@ -35,6 +37,14 @@ def x_update(problem: Problem, plan: Plan, workspace: Workspace, state: State) -
         return {VECTOR: jsl.cho_solve((state.factor, True), rhs[VECTOR])}
     rhos = (state.rho,) * len(problem.penalties)
     operator = partial(normal, problem, rhos)
+    if plan.unroll:  # to rounding: the step is differentiated as the exact solve of its linear system
+        tol = 4 * float(jnp.finfo(dtype_of(rhs)).eps)
+        zero = {name: jnp.zeros_like(value) for name, value in rhs.items()}
+
+        def exactly(_: object, b: Point) -> Point:
+            return conjugate_gradients(operator, b, zero, steps=UNROLLED_STEPS, tol=tol)
+
+        return lax.custom_linear_solve(operator, rhs, exactly, symmetric=True)
     return conjugate_gradients(operator, rhs, state.x, steps=plan.cg_steps, tol=plan.cg_tol)
 
 
@@ -45,6 +55,8 @@ def z_update(penalty: Penalty, plan: Plan, v: Array, rho: Array, field: Array, i
     """
     if isinstance(penalty.function, TotalVariation):
         steps = jnp.minimum(plan.prox_steps + iteration // plan.prox_growth, plan.most_prox_steps)
+        if plan.unroll:  # reverse mode needs a number of steps that is known
+            steps = plan.prox_steps
         return penalty.function.prox_from(v, 1 / rho, field, steps)
     return penalty.function.prox(v, 1 / rho), field
 

@@ -1,0 +1,249 @@
+"""Solving the linear system of the derivative: eliminated to x, by Cholesky or by conjugate gradients on T.
+
+    M dx + sum A^T u = r,      B A dx - J u / sigma = s
+
+Eliminating u by u <- sigma (B A dx - s) + B u, the method of multipliers (Hestenes 1969; Powell 1969), leaves
+
+    (M + sum sigma A^T B A) dx = r + sum A^T (sigma s - B u)
+
+to be solved again and again with the same "stiff" matrix; what is left of the second line falls by a factor of about
+sigma times the smallest eigenvalue of A M^-1 A^T each time. Multipliers that are not unique end with the least change.
+Without penalties in the second line there is one system and nothing to repeat.
+
+The transposed system has the same form: with s = B s' it gives u = B y, and y = sigma (A dx - s') + u.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import jax.scipy.linalg as jsl
+from jax import Array, lax
+
+from admm_jax.derivative.active import held_entries, project
+from admm_jax.derivative.conditions import (
+    Duals,
+    Linearised,
+    Pair,
+    adjoint,
+    apply,
+    complement,
+    forward,
+    hessian,
+    mean_eigenvalue,
+    scaled,
+)
+from admm_jax.problem import Point
+from admm_jax.prox.functions import GroupL2
+from admm_jax.pytree import replace
+from admm_jax.solver.linear import conjugate_gradients
+from admm_jax.solver.rewrite import flatten, unflatten
+from admm_jax.solver.vectors import add, add_scaled, dtype_of, norm, subtract
+
+OUTER = 60  # updates of the multipliers
+REFINEMENTS = 2  # of a direct solve
+SOLVED = {8: 1e-7, 4: 1e-2}  # relative residual above which a system counts as not solved, by the width of the dtype
+CG_STEPS = 3000
+
+
+def stiff(system: Linearised, t: Point) -> Point:
+    """(M + sum sigma A^T B A) t on T, the identity on the rest."""
+    inside = project(system.space, t)
+    pulled = hessian(system, inside)
+    bent = complement(system, forward(system, inside))
+    pulled = add_scaled(pulled, system.sigma, adjoint(system, bent, inside))
+    return add(project(system.space, pulled), subtract(t, inside))
+
+
+def _matrix(system: Linearised, like: Point) -> Array:
+    problem = system.problem
+
+    def column(e: Array) -> Array:
+        return flatten(problem, stiff(system, unflatten(problem, e)))
+
+    return jax.vmap(column)(jnp.eye(problem.size, dtype=dtype_of(like)))
+
+
+def _factor(matrix: Array) -> tuple[Array, Array]:
+    """Cholesky factor, and whether the matrix is regular."""
+    eps = jnp.finfo(matrix.dtype).eps
+    largest = jnp.max(jnp.diagonal(matrix))
+    factor = jsl.cholesky((matrix + matrix.T) / 2 + 4 * eps * largest * jnp.eye(len(matrix), dtype=matrix.dtype), True)
+    pivots = jnp.diagonal(factor)
+    return factor, jnp.min(pivots) ** 2 > 32 * len(matrix) * eps * largest
+
+
+def stiff_solver(system: Linearised) -> Callable[[Point, Point], Point]:
+    """(rhs, start) -> the solution of the stiff system, NaN where it has none that is unique."""
+    dtype = dtype_of(system.x)
+    if system.plan.dense:
+        factor, regular = _factor(_matrix(system, system.x))
+
+        def direct(rhs: Point, start: Point) -> Point:
+            del start
+            b = flatten(system.problem, rhs)
+            x = jnp.zeros_like(b)
+            for _ in range(REFINEMENTS):
+                left = b - flatten(system.problem, stiff(system, unflatten(system.problem, x)))
+                x = x + jsl.cho_solve((factor, True), left)
+            return unflatten(system.problem, jnp.where(regular | ~jnp.bool_(system.plan.derivative_nan), x, jnp.nan))
+
+        return direct
+    tol = 1e-11 if dtype == jnp.float64 else 1e-6
+    precondition = _preconditioner(system)
+
+    def iterative(rhs: Point, start: Point) -> Point:
+        def operator(t: Point) -> Point:
+            return stiff(system, t)
+
+        return conjugate_gradients(
+            operator, rhs, start, steps=CG_STEPS, tol=tol, precondition=precondition, reference=rhs
+        )
+
+    return iterative
+
+
+def _preconditioner(system: Linearised) -> Callable[[Point], Point]:
+    """Per region, the inverse of its mean diagonal: what isotropic total variation needs, whose weights are w/|Dx|."""
+    weights: dict[str, Array] = {}
+    for penalty, reading, is_direct in zip(system.problem.penalties, system.readings, system.direct, strict=True):
+        function = penalty.function
+        if not is_direct or not isinstance(function, GroupL2):
+            continue
+        chain = penalty.map.chains[0]
+        held = held_entries(function, reading.z)
+        v = jnp.where(held, 0, penalty.map(system.x) + penalty.offset)
+        size = jnp.sqrt(jnp.sum(v * v, axis=function.axes, keepdims=True))
+        weight = jnp.asarray(function.weight)
+        weight = jnp.expand_dims(weight, function.axes) if weight.ndim else weight
+        inverse = jnp.where(size > 0, weight / jnp.where(size > 0, size, 1), 0)
+        curvature = jnp.where(held, 0, inverse * (1 - jnp.where(size > 0, v / jnp.where(size > 0, size, 1), 0) ** 2))
+        diagonal = _difference_diagonal(curvature) if chain.ops else curvature
+        weights[chain.variable] = weights.get(chain.variable, jnp.zeros_like(diagonal)) + diagonal
+    if not weights:
+        return lambda r: r
+    mean = mean_eigenvalue(system)
+
+    def apply_inverse(r: Point) -> Point:
+        return {
+            name: value / (mean + system.space[name].average(weights[name])) if name in weights else value
+            for name, value in r.items()
+        }
+
+    return apply_inverse
+
+
+def _difference_diagonal(curvature: Array) -> Array:
+    """The diagonal of D^T diag(curvature) D."""
+    out = jnp.zeros(curvature.shape[1:], curvature.dtype)
+    for axis in range(out.ndim):
+        # the last difference along each axis is zero whatever x is: it has no weight
+        n = out.shape[axis]
+        inner = lax.slice_in_dim(curvature[axis], 0, n - 1, axis=axis)
+        ahead = [(int(i == axis), 0) for i in range(out.ndim)]
+        here = [(0, int(i == axis)) for i in range(out.ndim)]
+        out = out + jnp.pad(inner, here) + jnp.pad(inner, ahead)
+    return out
+
+
+def rough(system: Linearised, push: Point, *, steps: Array, tol: float) -> Point:
+    """About how x answers to a push: the stiff system alone, by a few conjugate gradient steps."""
+    r = project(system.space, push)
+    if system.plan.dense:
+        return project(system.space, stiff_solver(system)(r, r))
+    zero = {name: jnp.zeros_like(value) for name, value in r.items()}
+    inverse = _preconditioner(system)
+    return conjugate_gradients(lambda t: stiff(system, t), r, zero, steps=steps, tol=tol, precondition=inverse)
+
+
+def answer(system: Linearised, r: Point, s: Duals) -> Pair:
+    """`solve` without a derivative, and without NaN where it failed."""
+    plain = replace(system, plan=dataclasses.replace(system.plan, derivative_nan=False))
+    return _repeated(plain, stiff_solver(plain), r, s, {name: jnp.zeros_like(value) for name, value in r.items()})
+
+
+def regular(system: Linearised) -> Array:
+    """Whether the system has only one solution; known in dense models, taken for granted in others."""
+    return _factor(_matrix(system, system.x))[1] if system.plan.dense else jnp.ones((), bool)
+
+
+def _size(u: Duals) -> Array:
+    return jnp.sqrt(sum((jnp.sum(part * part) for part in u), start=jnp.zeros(())))
+
+
+def solve(system: Linearised, r: Point, s: Duals, guess: Point | None = None) -> Pair:
+    """(t, dp) with the system's operator mapping it to (r, s); differentiable and transposable.
+
+    NaN where the system has no unique solution or was not solved to the accuracy asked for: told, not guessed.
+    `guess` is where the transposed system starts, for those who have solved a similar one.
+    """
+    frozen = lax.stop_gradient(system)
+    stiff_solve = stiff_solver(frozen)
+    zero = {name: jnp.zeros_like(value) for name, value in r.items()}
+    begin = zero if guess is None else project(frozen.space, lax.stop_gradient(guess))
+
+    def direct(_: object, rhs: Pair) -> Pair:
+        return _repeated(frozen, stiff_solve, *rhs, zero)
+
+    def transposed(_: object, rhs: Pair) -> Pair:
+        r, s = rhs
+        t, u = _repeated(frozen, stiff_solve, r, complement(frozen, s), begin)
+        y = scaled(u, frozen.sigma, scaled(forward(frozen, project(frozen.space, t)), -1, s))
+        return t, y
+
+    return lax.custom_linear_solve(lambda pair: apply(system, pair), (r, s), direct, transposed)
+
+
+def _repeated(
+    system: Linearised, stiff_solve: Callable[[Point, Point], Point], r: Point, s: Duals, begin: Point
+) -> Pair:
+    """The method of multipliers on the linear system, from t = `begin`."""
+    dtype, sigma = dtype_of(r), system.sigma
+
+    def update(t: Point, u: Duals) -> tuple[Point, Duals]:
+        pull = adjoint(system, tuple(sigma * c - d for c, d in zip(s, complement(system, u), strict=True)), r)
+        t = stiff_solve(add(r, project(system.space, pull)), t)
+        bent = complement(system, forward(system, project(system.space, t)))
+        return t, tuple(sigma * (b - c) + d for b, c, d in zip(bent, s, complement(system, u), strict=True))
+
+    if not s:
+        t, u = stiff_solve(r, begin), ()
+    else:
+        goal = 64 * float(jnp.finfo(dtype).eps)
+
+        def unfinished(carry: tuple) -> Array:
+            i, _, _, moved, size = carry
+            return (i < OUTER) & ~(moved <= goal * size)
+
+        def body(carry: tuple) -> tuple:
+            i, t, u, _, _ = carry
+            t, new = update(t, u)
+            moved = _size(complement(system, scaled(new, -1, u)))
+            return i + 1, t, new, moved, _size(new)
+
+        infinity = jnp.full((), jnp.inf, dtype)
+        start = (jnp.zeros((), jnp.int32), begin, tuple(jnp.zeros_like(v) for v in s), infinity, jnp.zeros((), dtype))
+        _, t, u, *_ = lax.while_loop(unfinished, body, start)
+    if not system.plan.derivative_nan:
+        return t, u
+    good = residual(system, (t, u), (r, s)) <= SOLVED[dtype.itemsize]
+    return jax.tree.map(lambda leaf: jnp.where(good, leaf, jnp.nan), (t, u))
+
+
+def residual(system: Linearised, pair: Pair, rhs: Pair) -> Array:
+    """How far `pair` is from solving the system, the larger of its two lines' relative residuals."""
+    (t, u), (r, s) = pair, rhs
+    first, second = apply(system, pair)
+    tiny = jnp.finfo(dtype_of(t)).tiny
+    pull = adjoint(system, u, t)
+    size = norm(r) + norm(pull) + norm(hessian(system, t))
+    worst = norm(subtract(first, r)) / jnp.maximum(size, tiny)
+    if s:
+        # lengths are measured in units of the force on them, so that where nothing moves rounding counts for nothing
+        left = _size(scaled(second, -1, s))
+        unit = _size(s) + _size(forward(system, t)) + (_size(u) + norm(r)) / system.sigma
+        worst = jnp.maximum(worst, left / jnp.maximum(unit, tiny))
+    return worst

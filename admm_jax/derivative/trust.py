@@ -1,0 +1,110 @@
+"""How far a derivative can be trusted, and the warning where that is not far.
+
+The derivative is exact where the solution holds exactly those parts that the optimum holds: then its error falls with
+the solve's. Before, a few wrong regions out of thousands cost a few percent, and nothing in the linear system shows
+it. So the solve goes on until its certified gap is so small that the active set is settled. Where it does not come
+there, the error is estimated: with the relative gap g, x and p are known to about delta = sqrt(g), so the sets are
+read twice more, with all multipliers scaled by 1 - delta and by 1 + delta. The first holds everything that may be
+held, the second only what must be. How differently x answers to a push, with the one and with the other, is the
+estimate.
+"""
+
+from __future__ import annotations
+
+import threading
+import warnings
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+
+from admm_jax.derivative.conditions import system_at
+from admm_jax.derivative.linear_solve import regular, rough
+from admm_jax.errors import DerivativeWarning
+from admm_jax.problem import Point, Problem
+from admm_jax.pytree import pytree_dataclass
+from admm_jax.solution import Solution
+from admm_jax.solver.certificate import signs
+from admm_jax.solver.plan import Plan
+from admm_jax.solver.vectors import norm, subtract
+from admm_jax.status import Status
+
+ROUGH_STEPS = 300
+ROUGH = 1e-3
+
+
+@pytree_dataclass
+class Trust:
+    """`converged`: the solve; `settled`: the active set; `unique`: x; `error`: estimate of the relative error."""
+
+    converged: Array
+    settled: Array
+    unique: Array
+    error: Array
+
+
+def assess(problem: Problem, plan: Plan, solution: Solution, target: Array) -> Trust:
+    """What is known of the derivative at a solution. `target`: the gap at which an active set is settled."""
+    settled = solution.gap <= target
+    dtype = solution.gap.dtype
+    delta = jnp.sqrt(jnp.clip(solution.gap, 0, 1e-2)).astype(dtype)
+    push = {name: signs(value.shape, dtype) for name, value in solution.values.items()}
+
+    def answer(factor: Array) -> Point:
+        system = system_at(problem, plan, solution, factor)
+        return rough(system, push, steps=jnp.where(settled, 0, ROUGH_STEPS), tol=ROUGH)
+
+    def estimate() -> Array:
+        both = lax.map(answer, jnp.stack([1 - delta, 1 + delta]))
+        tight, loose = ({name: value[i] for name, value in both.items()} for i in (0, 1))
+        size = jnp.maximum(norm(tight), norm(loose))
+        return jnp.where(size > 0, norm(subtract(tight, loose)) / jnp.where(size > 0, size, 1), 0)
+
+    error = lax.cond(settled | ~solution.converged, lambda: jnp.zeros((), dtype), estimate)
+    unique = regular(system_at(problem, plan, solution))
+    return Trust(solution.converged, settled, unique, jnp.where(solution.converged, error, jnp.inf))
+
+
+class _Teller:
+    """Warns once for each compiled program: made where one is traced, called whenever it runs."""
+
+    def __init__(self) -> None:
+        self.lock, self.told = threading.Lock(), False
+
+    def __call__(self, status: np.ndarray, gap: np.ndarray, trust: Trust) -> None:
+        text = complaint(int(status), float(gap), trust)
+        with self.lock:
+            if text is None or self.told:
+                return
+            self.told = True
+        warnings.warn(text, DerivativeWarning, stacklevel=2)
+
+
+def complaint(status: int, gap: float, trust: Trust) -> str | None:
+    """What there is to say of a derivative, None if it can be trusted."""
+    if status != Status.SOLVE_OPT_SUCCESS.value:
+        return (
+            f"the solve that was differentiated did not converge ({Status(status).name}, certified gap {gap:.1e}): "
+            "its derivative has no basis; raise max_iterations or loosen tol "
+            "(the option derivative_nan=False gives what there is instead of NaN)"
+        )
+    if not trust.unique:
+        return (
+            "the solution that was differentiated is not the only one: its derivative has no meaning and is NaN (that "
+            "of the objective has one); a small quadratic term, or a constraint, makes the solution unique"
+        )
+    if not trust.settled:
+        return (
+            f"the derivative is in doubt by about {float(trust.error):.1e} (relative, estimated): "
+            f"with a certified gap of {gap:.1e} it is not settled which parts of the solution are held; a tighter tol, "
+            "more max_iterations or float64 settles it (model.diagnose tells more; the option derivative_warning=False "
+            "says nothing)"
+        )
+    return None
+
+
+def warn(problem: Problem, plan: Plan, solution: Solution, target: Array) -> None:
+    """Say so when the program runs, if the derivative at `solution` is in doubt."""
+    trust = assess(problem, plan, solution, target)
+    jax.debug.callback(_Teller(), solution.status, solution.gap, trust)

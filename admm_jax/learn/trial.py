@@ -107,6 +107,8 @@ def solve_trial(
         init: Where to start, `blank` at first: always a `Solution`, so that one program serves all solves.
         options: Of the solve.
     """
+    # whoever calls this looks at the derivatives that come out: a warning for each would say it twice
+    options = {"derivative_warning": False, **options}
     solution = model.solve(bound, init=jax.tree.map(lax.stop_gradient, init), **options)
     problem = model.problem(bound)
     problem = choose_convolutions(problem, common_dtype(problem))

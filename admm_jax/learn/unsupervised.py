@@ -13,6 +13,8 @@ from jax.core import Tracer
 from admm_jax.errors import DataError, ShapeError
 from admm_jax.learn.trial import Example, Trial
 
+STREAM = 0x5C6A2  # a stream apart: e must not be the noise that the user drew from the same seed
+
 
 def _sigma(given: float | None, example: Example, name: str) -> Any:
     """The noise level: the criterion's own, else the data's.
@@ -63,7 +65,7 @@ class SUGAR:
             raise DataError(f"SUGAR perturbs data[{self.data!r}], which is missing: set `data` to the observed image")
         observed = jnp.asarray(example[self.data])
         step = 2 * jnp.asarray(_sigma(self.sigma, example, "SUGAR"), observed.dtype) / observed.size**0.3
-        direction = np.random.default_rng(self.seed).standard_normal(observed.shape)
+        direction = np.random.default_rng((self.seed, STREAM)).standard_normal(observed.shape)
         return {**example, self.data: observed + step * jnp.asarray(direction, observed.dtype)}
 
     def __call__(self, trial: Trial, twin: Trial, /) -> Array:

@@ -93,7 +93,7 @@ class Fitter(NamedTuple):
         moved = images._replace(starts=put(images.starts, index, usable(solutions, starts)))
         total = float(jnp.sum(jnp.where(counted, losses, 0)))
         iterations = int(np.sum(np.where(weight > 0, np.asarray(solutions.iterations), 0)))
-        slope = float(optax.global_norm(gradient))
+        slope = float(jnp.sqrt(sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(gradient))))
         return Step(after, state, moved, total, int(counted.sum()), int((weight > 0).sum()), iterations, slope)
 
     def validate(self, params: Any, images: Images) -> tuple[float, Images]:

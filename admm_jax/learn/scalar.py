@@ -15,6 +15,7 @@ Function = Callable[[float], tuple[float, float]]
 
 EDGE = 0.1  # a step stays this share of the bracket away from its ends
 LONGEST = 3.0  # and within this while there is no bracket
+CLOSE = 0.5  # a bracket wider than this may hold kinks that the slopes at its ends do not tell of
 RETREATS = 3  # calls in a row that may fail
 
 
@@ -125,12 +126,13 @@ def _descend(calls: _Calls, start: float, tol: float, step: float) -> tuple[bool
         middle = calls(inner, near)
         side = near if abs(middle.t - near.t) < abs(middle.t - far.t) else far
         bend = (middle.slope - side.slope) / (middle.t - side.t)
-        if bend > 0 and abs(middle.slope) <= tol * bend and middle.value <= min(near.value, far.value):
-            return True, "the slope is within the tolerance of zero"
+        still = bend > 0 and abs(middle.slope) <= tol * bend and middle.value <= min(near.value, far.value)
         if middle.slope * way >= 0 or middle.value > near.value:
             far = middle
         else:
             near = middle
+        if still and abs(far.t - near.t) <= CLOSE:
+            return True, "the slope is within the tolerance of zero"
         if abs(far.t - near.t) > 0.6 * width and width > tol:  # interpolation hardly helped: halve it
             half = calls((near.t + far.t) / 2, near)
             if half.slope * way >= 0 or half.value > near.value:

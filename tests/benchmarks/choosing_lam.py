@@ -80,6 +80,8 @@ def main() -> None:
     parser.add_argument("--grid", type=int, default=200)
     parser.add_argument("--photographs", type=Path, help="a folder of more photographs (*.png)")
     parser.add_argument("--kernels", type=Path, help="an .npz with kernels k1 and k3, in the place of motion and box")
+    parser.add_argument("--noise", type=int, nargs="+", default=[2, 5, 10], help="in 255ths of white")
+    parser.add_argument("--only", nargs="+", help="names of kernels")
     parser.add_argument("--output", type=Path, default=Path("choosing_lam.csv"))
     args = parser.parse_args()
     rows = []
@@ -88,9 +90,11 @@ def main() -> None:
         writer = csv.writer(file)
         writer.writerow(["photograph", "kernel", "noise", "grid_units", "grid_psnr"])
         for kernel_name, kernel in kernels(args.kernels).items():
+            if args.only and kernel_name not in args.only:
+                continue
             model, U = home(kernel, args.size)
             for name, truth in pictures:
-                for level in (2, 5, 10):
+                for level in args.noise:
                     clock, sigma = time.perf_counter(), level / 255
                     noise = np.random.default_rng(level).standard_normal(truth.shape)
                     observed = (np.asarray(admm.conv2d(truth, kernel, "same")) + sigma * noise).astype(np.float32)

@@ -1,4 +1,4 @@
-"""A lam map predicted by a network, against the best scalar lam of each unseen patch: `python tests/benchmarks/lam_maps.py`.
+"""A lam map from a network against the best scalar lam of each unseen patch: `python tests/benchmarks/lam_maps.py`.
 
 Trained on patches of scikit-image's photographs, tested on patches of others; 5 x 5 binomial blur, noise 6/255. Also
 the scalar lam that was learned on the same patches, which knows no more than the network does.
@@ -93,11 +93,12 @@ def main() -> None:
             learned = score(scalar.params["units"] * SIGMA**2 * flat, image, truth)
             rows.append((oracle, mapped, learned))
         oracle, mapped, learned = np.array(rows).T
+        gain, units = mapped - oracle, float(scalar.params["units"])
         print(
-            f"seed {seed}: {len(rows)} unseen patches, oracle scalar {oracle.mean():.2f} dB, learned scalar "
-            f"{learned.mean():.2f}, predicted map {mapped.mean():.2f}; map - oracle: mean {(mapped - oracle).mean():+.3f}, "
-            f"median {np.median(mapped - oracle):+.3f}; map - learned scalar {(mapped - learned).mean():+.3f} "
-            f"({scalar.params['units']:.2f} sigma^2)",
+            f"seed {seed}: {len(rows)} unseen patches, oracle scalar {oracle.mean():.2f} dB, "
+            f"learned scalar {learned.mean():.2f} ({units:.2f} sigma^2), predicted map {mapped.mean():.2f}; "
+            f"map - oracle: mean {gain.mean():+.3f}, median {np.median(gain):+.3f}; "
+            f"map - learned scalar: mean {(mapped - learned).mean():+.3f}",
             flush=True,
         )
 

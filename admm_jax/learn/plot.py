@@ -115,6 +115,9 @@ def fit(result: Fit, *, path: str | File | None = None) -> Figure:
             )
     if names:
         axes[1].set(xlabel="epoch", ylabel="parameter")
+        drawn = np.array([value for epoch in history for name in names for value in epoch.parameters[name]])
+        if drawn.min() > 0 and drawn.max() > 30 * drawn.min():
+            axes[1].set_yscale("log")
         axes[1].legend(fontsize="small")
     if path is not None:
         figure.savefig(path, dpi=130)

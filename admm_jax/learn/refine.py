@@ -25,6 +25,7 @@ from admm_jax.learn.parameters import values
 DAMPING = 1e-2  # of the first step, relative to the diagonal
 LEAST_DAMPING = 1e-9
 MOST_DAMPING = 1e9
+SETTLED = 1e-5  # relative decrease of the cost that n noisy pixels do not tell from none
 
 
 class Refined(NamedTuple):
@@ -112,7 +113,7 @@ def refine(
         after, next_gram, next_slope = normal(theta + move)
         if float(after) < float(cost):
             small = float(jnp.linalg.norm(move)) <= tol * (1 + float(jnp.linalg.norm(theta)))
-            converged = small or float(cost - after) <= max(tol**2, 10 * eps) * float(cost)
+            converged = small or float(cost - after) <= SETTLED * float(cost)
             theta, cost, gram, slope = theta + move, after, next_gram, next_slope
             damping = max(damping / 10, LEAST_DAMPING)
         else:

@@ -12,6 +12,7 @@ from jax import Array, lax
 
 from admm_jax.errors import DataError, ModelError
 from admm_jax.model import Model
+from admm_jax.problem import Point, Quadratic
 from admm_jax.pytree import replace
 from admm_jax.solution import Solution
 from admm_jax.solver.solve import choose_convolutions, common_dtype
@@ -112,12 +113,19 @@ def solve_trial(
     solution = model.solve(bound, init=jax.tree.map(lax.stop_gradient, init), **options)
     problem = model.problem(bound)
     problem = choose_convolutions(problem, common_dtype(problem))
-    predicted = tuple(quadratic.map(solution.values) for quadratic in problem.quadratics)
+    predicted, observed = _terms(problem.quadratics, solution.values)
+    return Trial(solution, example, predicted, observed)
+
+
+@jax.jit  # op by op, a convolution would be hundreds of calls
+def _terms(quadratics: tuple[Quadratic, ...], values: Point) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+    """A u and d of each squared term."""
+    predicted = tuple(quadratic.map(values) for quadratic in quadratics)
     observed = tuple(
         jnp.broadcast_to(jnp.asarray(quadratic.data, p.dtype), p.shape)
-        for quadratic, p in zip(problem.quadratics, predicted, strict=True)
+        for quadratic, p in zip(quadratics, predicted, strict=True)
     )
-    return Trial(solution, example, predicted, observed)
+    return predicted, observed
 
 
 def evaluate(

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from admm_jax.problem import Penalty, Point, Problem
-from admm_jax.prox.functions import L1, Box, GroupL2, Hinge, Huber
+from admm_jax.prox.functions import L1, Box, GroupL2, Hinge, Huber, L1Ball, L2Ball, LInf
 from admm_jax.prox.total_variation import TotalVariation
 from admm_jax.pytree import pytree_dataclass
 from admm_jax.solver.plan import Plan
@@ -27,10 +27,19 @@ from admm_jax.solver.rewrite import lift
 
 @pytree_dataclass
 class Reading:
-    """One pair of the lifted problem as its prox reads it: `z` in dom g, `p` in dg(z), exactly (Moreau)."""
+    """One pair of the lifted problem as its prox reads it: `z` in dom g, `p` in dg(z), exactly (Moreau).
+
+    `rho` is the penalty parameter of the reading.
+    """
 
     z: Array
     p: Array
+    rho: Array
+
+    @property
+    def argument(self) -> Array:
+        """z + p / rho, of which z is the prox."""
+        return self.z + self.p / self.rho
 
 
 @pytree_dataclass
@@ -75,16 +84,20 @@ def direct_terms(problem: Problem, plan: Plan) -> tuple[bool, ...]:
     return tuple(out)
 
 
-def read(problem: Problem, x: Point, duals: tuple[Array, ...], rho: Array) -> tuple[Reading, ...]:
-    """The reading of each penalty of the lifted problem at x and its duals; `rho` balances v and p.
+def read(problem: Problem, x: Point, duals: tuple[Array, ...]) -> tuple[Reading, ...]:
+    """The reading of each penalty of the lifted problem at x and its duals; differentiable in all of them.
 
-    z + p / rho = v + p_before / rho: differentiable in x, the duals and the problem.
+    It is made with the rho that gives A x + b and p / rho the same size, so that neither is lost in the other's
+    rounding; the solver's own rho may be far from it.
     """
     out = []
     for penalty, dual in zip(lift(problem).penalties, duals, strict=True):
-        v = penalty.map(x) + penalty.offset + dual / rho
-        z = penalty.function.prox(v, 1 / rho)
-        out.append(Reading(z, rho * (v - z)))
+        v = penalty.map(x) + penalty.offset
+        size, force = (lax.stop_gradient(jnp.max(jnp.abs(a), initial=0)) for a in (v, dual))
+        known = (size > 0) & (force > 0) & jnp.isfinite(size) & jnp.isfinite(force)
+        rho = jnp.where(known, jnp.where(known, force, 1) / jnp.where(known, size, 1), 1)
+        z = penalty.function.prox(v + dual / rho, 1 / rho)
+        out.append(Reading(z, rho * (v - z) + dual, rho))
     return tuple(out)
 
 
@@ -99,6 +112,19 @@ def held_entries(function: object, z: Array) -> Array:
         weight = jnp.expand_dims(weight, function.axes) if weight.ndim else weight
         return jnp.broadcast_to(jnp.all(z == 0, axis=function.axes, keepdims=True) & (weight > 0), z.shape)
     return jnp.zeros(z.shape, bool)
+
+
+def pattern(function: object, reading: Reading) -> Array:
+    """What a change of the active set changes: the held entries, or for norms of everything which entries count."""
+    if isinstance(function, LInf):
+        return jnp.abs(reading.z) >= jnp.max(jnp.abs(reading.z))
+    if isinstance(function, L1Ball):
+        return reading.z == 0
+    if isinstance(function, L2Ball):
+        return jnp.any(reading.p != 0)
+    if isinstance(function, Huber):
+        return jnp.abs(reading.z) <= function.delta
+    return held_entries(function, reading.z)
 
 
 def spaces(problem: Problem, direct: tuple[bool, ...], readings: tuple[Reading, ...]) -> dict[str, Space]:
@@ -137,7 +163,6 @@ def displacement(
     direct: tuple[bool, ...],
     readings: tuple[Reading, ...],
     space: dict[str, Space],
-    rho: Array,
 ) -> Point:
     """The part of dx that T does not decide: held entries go with their bounds, regions with their offset.
 
@@ -145,7 +170,8 @@ def displacement(
     with dz the prox's own reaction to its bounds. Where the entries of one region ask for different things (at a
     point where it is about to split) it goes with their mean.
     """
-    out = {name: jnp.zeros(shape, rho.dtype) for name, shape in problem.variables}
+    dtype = problem.constant.dtype
+    out = {name: jnp.zeros(shape, dtype) for name, shape in problem.variables}
     for penalty, change, is_direct in zip(problem.penalties, tangent.penalties, direct, strict=True):
         if is_direct and isinstance(penalty.function, TotalVariation):
             name = penalty.map.chains[0].variable
@@ -155,7 +181,7 @@ def displacement(
         if not is_direct or isinstance(penalty.function, TotalVariation):
             continue
         name = penalty.map.chains[0].variable
-        dz = _reaction(penalty, change, reading, rho)
+        dz = _reaction(penalty, change, reading)
         pinned = lax.stop_gradient(held_entries(penalty.function, reading.z))
         wanted = jnp.where(pinned, dz - change.offset - out[name], 0)
         before, mask = asked.get(name, (jnp.zeros_like(wanted), jnp.zeros(wanted.shape, bool)))
@@ -165,7 +191,7 @@ def displacement(
     return out
 
 
-def _reaction(penalty: Penalty, change: Penalty, reading: Reading, rho: Array) -> Array:
+def _reaction(penalty: Penalty, change: Penalty, reading: Reading) -> Array:
     """d prox(v) in the direction of the function's own parameters, v fixed."""
-    v = reading.z + reading.p / rho
-    return jax.jvp(lambda f: f.prox(v, 1 / rho), (penalty.function,), (change.function,))[1]
+    v, step = reading.argument, 1 / reading.rho
+    return jax.jvp(lambda f: f.prox(v, step), (penalty.function,), (change.function,))[1]

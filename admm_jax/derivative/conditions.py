@@ -41,7 +41,7 @@ from admm_jax.derivative.active import (
 from admm_jax.problem import Point, Problem
 from admm_jax.pytree import pytree_dataclass, replace, static
 from admm_jax.solution import Solution
-from admm_jax.solver.certificate import row_length, signs, stationarity
+from admm_jax.solver.certificate import probe_signs, row_length, stationarity
 from admm_jax.solver.plan import Plan
 from admm_jax.solver.rewrite import lift
 from admm_jax.solver.vectors import add, dtype_of, subtract
@@ -49,7 +49,7 @@ from admm_jax.solver.vectors import add, dtype_of, subtract
 Duals = tuple[Array, ...]
 Pair = tuple[Point, Duals]
 
-STIFFNESS = {8: 1e3, 4: 30.0}  # sigma, relative to rho or M / A^T A, by the width of the dtype
+STIFFNESS = {8: 1e3, 4: 30.0}  # sigma, relative to M / A^T A, by the width of the dtype
 
 
 @pytree_dataclass
@@ -63,7 +63,6 @@ class Linearised:
     x: Point
     readings: tuple[Reading, ...]
     space: dict[str, Space]
-    rho: Array  # balances p and v: the pairs were read with it
     sigma: Array  # for the linear system, much larger
     direct: tuple[bool, ...] = static()
     plan: Plan = static()
@@ -138,17 +137,19 @@ def hessian(system: Linearised, t: Point) -> Point:
 
 def system_at(problem: Problem, plan: Plan, solution: Solution, factor: Array | float = 1.0) -> Linearised:
     """The linear system at a solution of `problem`; its multipliers may be read with a `factor` (see `trust.py`)."""
-    rho = lax.stop_gradient(solution.rho)
     direct = direct_terms(problem, plan)
-    readings = read(problem, solution.values, tuple(factor * p for p in solution.multipliers), rho)
+    readings = read(problem, solution.values, tuple(factor * p for p in solution.multipliers))
     space = spaces(problem, direct, readings)
-    system = Linearised(lift(problem), solution.values, readings, space, rho, rho, direct, plan)
+    dtype = dtype_of(solution.values)
+    system = Linearised(lift(problem), solution.values, readings, space, jnp.ones((), dtype), direct, plan)
     mean = mean_eigenvalue(system)
-    curvature = rho  # what balances p and v is the curvature of norms where there are no quadratics
-    for penalty in system.general(system.problem.penalties):
-        length = row_length(penalty.map, rho.dtype) ** 2
-        curvature = jnp.maximum(curvature, jnp.where(length > 0, mean / jnp.where(length > 0, length, 1), 0))
-    return replace(system, sigma=lax.stop_gradient(STIFFNESS[rho.dtype.itemsize] * curvature))
+    stiff, curved = jnp.zeros((), dtype), jnp.zeros((), dtype)
+    for penalty, reading in zip(system.general(system.problem.penalties), system.general(readings), strict=True):
+        length = row_length(penalty.map, dtype) ** 2
+        stiff = jnp.maximum(stiff, jnp.where(length > 0, mean / jnp.where(length > 0, length, 1), 0))
+        curved = jnp.maximum(curved, reading.rho)
+    stiff = jnp.where(stiff > 0, stiff, curved)  # without quadratics only the norms are curved, by about rho
+    return replace(system, sigma=lax.stop_gradient(STIFFNESS[dtype.itemsize] * stiff))
 
 
 def apply(system: Linearised, pair: Pair) -> Pair:
@@ -163,7 +164,7 @@ def apply(system: Linearised, pair: Pair) -> Pair:
 
 def mean_eigenvalue(system: Linearised) -> Array:
     """The mean eigenvalue of sum Q^T W Q, by one vector of signs (Hutchinson 1989)."""
-    probe = {name: signs(value.shape, value.dtype) for name, value in system.x.items()}
+    probe = {name: probe_signs(value.shape, value.dtype) for name, value in system.x.items()}
     total = jnp.zeros((), dtype_of(system.x))
     for quadratic in system.problem.quadratics:
         total = total + jnp.sum(quadratic.weight * quadratic.map(probe) ** 2)
@@ -173,7 +174,7 @@ def mean_eigenvalue(system: Linearised) -> Array:
 def right_hand_side(problem: Problem, tangent: Problem, system: Linearised) -> tuple[Point, Pair]:
     """(displacement, right-hand side of the system) for a change `tangent` of the problem."""
     pulled, moved, reacted = changes(problem, tangent, system)
-    shift = displacement(problem, tangent, system.direct, system.readings, system.space, system.rho)
+    shift = displacement(problem, tangent, system.direct, system.readings, system.space)
     moved = scaled(moved, 1, forward(system, shift))
     r = project(system.space, {name: -value for name, value in add(pulled, hessian(system, shift)).items()})
     return shift, (r, scaled(reacted, -1, complement(system, moved)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -20,7 +21,7 @@ from admm_jax.problem import Point, Problem
 from admm_jax.prox.total_variation import TotalVariation
 from admm_jax.pytree import pytree_dataclass
 from admm_jax.solution import Solution
-from admm_jax.solver.certificate import signs
+from admm_jax.solver.certificate import probe_signs
 from admm_jax.solver.loop import Settings
 from admm_jax.solver.plan import Plan
 from admm_jax.solver.regions import find_regions
@@ -128,7 +129,7 @@ def diagnose(
     solution = solved(problem)
     system = system_at(problem, plan, solution)
     trusted = trust.assess(problem, plan, solution, aim.target)
-    push = {name: signs(value.shape, dtype) for name, value in x.items()}
+    push = {name: _push(value.shape, dtype) for name, value in x.items()}
     none = tuple(jnp.zeros_like(reading.z) for reading in system.general(system.readings))
     answer = linear_solve.answer(system, project(system.space, push), none)
     residual = linear_solve.residual(system, answer, (project(system.space, push), none))
@@ -143,10 +144,15 @@ def diagnose(
         condition=_condition(system, push),
         error=trusted.error,
         kinks={
-            name: _distances(problem, change, reach, _held_sets(problem, plan, solution), solved, plan)
+            name: _distances(problem, change, reach, trust.active_set(problem, solution), solved)
             for name, (change, reach) in directions.items()
         },
     )
+
+
+def _push(shape: tuple[int, ...], dtype: np.dtype) -> Array:
+    """A force on every entry; of different sizes, so that it cancels on no region."""
+    return probe_signs(shape, dtype) * (1 + jnp.linspace(0, 1, math.prod(shape), dtype=dtype).reshape(shape))
 
 
 def _regions(problem: Problem, system: Linearised) -> Array:
@@ -190,16 +196,7 @@ def _condition(system: Linearised, push: Point) -> Array:
     return jnp.where(smallest > 0, largest / jnp.where(smallest > 0, smallest, 1), jnp.inf)
 
 
-def _held_sets(problem: Problem, plan: Plan, solution: Solution) -> tuple[Array, ...]:
-    """The held entries of each penalty."""
-    system = system_at(problem, plan, solution)
-    pairs = zip(system.problem.penalties, system.readings, strict=True)
-    return tuple(held_entries(penalty.function, reading.z) for penalty, reading in pairs)
-
-
-def _distances(
-    problem: Problem, change: Problem, reach: Array, here: tuple[Array, ...], again: Any, plan: Plan
-) -> Array:
+def _distances(problem: Problem, change: Problem, reach: Array, here: tuple[Array, ...], again: Any) -> Array:
     """How far down and up `problem + t change` keeps its active set, by bisection of log t on solves at t.
 
     Where the problem is affine in t and its penalties are polyhedral, the t with one active set form an interval, for
@@ -208,7 +205,7 @@ def _distances(
 
     def same(t: Array) -> Array:
         moved = jax.tree.map(lambda a, b: a + t * b if jnp.issubdtype(a.dtype, jnp.inexact) else a, problem, change)
-        there = _held_sets(moved, plan, again(moved))
+        there = trust.active_set(moved, again(moved))
         return jnp.all(jnp.stack([jnp.all(a == b) for a, b in zip(here, there, strict=True)]))
 
     def towards(sign: Array) -> Array:

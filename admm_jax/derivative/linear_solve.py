@@ -17,11 +17,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import jax.scipy.linalg as jsl
 from jax import Array, lax
+from jax.flatten_util import ravel_pytree
 
 from admm_jax.derivative.active import held_entries, project
 from admm_jax.derivative.conditions import (
@@ -67,20 +69,26 @@ def _matrix(system: Linearised, like: Point) -> Array:
     return jax.vmap(column)(jnp.eye(problem.size, dtype=dtype_of(like)))
 
 
-def _factor(matrix: Array) -> tuple[Array, Array]:
-    """Cholesky factor, and whether the matrix is regular."""
-    eps = jnp.finfo(matrix.dtype).eps
-    largest = jnp.max(jnp.diagonal(matrix))
-    factor = jsl.cholesky((matrix + matrix.T) / 2 + 4 * eps * largest * jnp.eye(len(matrix), dtype=matrix.dtype), True)
+def _factor(matrix: Array) -> tuple[Callable[[Array], Array], Array]:
+    """b -> the solution of the system, by Cholesky with a unit diagonal, and whether the matrix is regular."""
+    eps, n = jnp.finfo(matrix.dtype).eps, len(matrix)
+    diagonal = jnp.diagonal(matrix)
+    scale = jnp.where(diagonal > 0, jax.lax.rsqrt(jnp.where(diagonal > 0, diagonal, 1)), 1)
+    scaled_matrix = scale[:, None] * (matrix + matrix.T) / 2 * scale
+    factor = jsl.cholesky(scaled_matrix + 4 * eps * jnp.eye(n, dtype=matrix.dtype), lower=True)
     pivots = jnp.diagonal(factor)
-    return factor, jnp.min(pivots) ** 2 > 32 * len(matrix) * eps * largest
+
+    def solved(b: Array) -> Array:
+        return scale * jsl.cho_solve((factor, True), scale * b)
+
+    return solved, jnp.min(pivots) ** 2 > 32 * n * eps  # NaN, of a matrix that is not positive, is not regular
 
 
 def stiff_solver(system: Linearised) -> Callable[[Point, Point], Point]:
     """(rhs, start) -> the solution of the stiff system, NaN where it has none that is unique."""
     dtype = dtype_of(system.x)
     if system.plan.dense:
-        factor, regular = _factor(_matrix(system, system.x))
+        inverse, is_regular = _factor(_matrix(system, system.x))
 
         def direct(rhs: Point, start: Point) -> Point:
             del start
@@ -88,8 +96,11 @@ def stiff_solver(system: Linearised) -> Callable[[Point, Point], Point]:
             x = jnp.zeros_like(b)
             for _ in range(REFINEMENTS):
                 left = b - flatten(system.problem, stiff(system, unflatten(system.problem, x)))
-                x = x + jsl.cho_solve((factor, True), left)
-            return unflatten(system.problem, jnp.where(regular | ~jnp.bool_(system.plan.derivative_nan), x, jnp.nan))
+                x = x + inverse(left)
+            known = is_regular | ~jnp.any(b != 0)  # nothing asked, nothing answered
+            if system.plan.derivative_nan:
+                x = jnp.where(known, x, jnp.nan)
+            return unflatten(system.problem, x)
 
         return direct
     tol = 1e-11 if dtype == jnp.float64 else 1e-6
@@ -185,16 +196,27 @@ def solve(system: Linearised, r: Point, s: Duals, guess: Point | None = None) ->
     zero = {name: jnp.zeros_like(value) for name, value in r.items()}
     begin = zero if guess is None else project(frozen.space, lax.stop_gradient(guess))
 
-    def direct(_: object, rhs: Pair) -> Pair:
+    def direct(rhs: Pair) -> Pair:
         return _repeated(frozen, stiff_solve, *rhs, zero)
 
-    def transposed(_: object, rhs: Pair) -> Pair:
+    def transposed(rhs: Pair) -> Pair:
         r, s = rhs
         t, u = _repeated(frozen, stiff_solve, r, complement(frozen, s), begin)
         y = scaled(u, frozen.sigma, scaled(forward(frozen, project(frozen.space, t)), -1, s))
         return t, y
 
-    return lax.custom_linear_solve(lambda pair: apply(system, pair), (r, s), direct, transposed)
+    # The derivative of custom_linear_solve cannot take a right-hand side and an operator where a part has no tangent
+    # at all, as happens in second derivatives. So it is one vector, and that is tied to x, with a tangent of zero.
+    vector, pair_of = ravel_pytree((r, s))
+    tied = 1 + 0 * ravel_pytree(system.x)[0][0]
+
+    def flat(f: Callable[[Pair], Pair]) -> Callable[[Array], Array]:
+        return lambda b: ravel_pytree(f(pair_of(b)))[0]
+
+    solution = lax.custom_linear_solve(
+        flat(partial(apply, system)), tied * vector, lambda _, b: flat(direct)(b), lambda _, b: flat(transposed)(b)
+    )
+    return pair_of(tied * solution)
 
 
 def _repeated(

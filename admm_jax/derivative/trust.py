@@ -3,10 +3,10 @@
 The derivative is exact where the solution holds exactly those parts that the optimum holds: then its error falls with
 the solve's. Before, a few wrong regions out of thousands cost a few percent, and nothing in the linear system shows
 it. So the solve goes on until its certified gap is so small that the active set is settled. Where it does not come
-there, the error is estimated: with the relative gap g, x and p are known to about delta = sqrt(g), so the sets are
-read twice more, with all multipliers scaled by 1 - delta and by 1 + delta. The first holds everything that may be
-held, the second only what must be. How differently x answers to a push, with the one and with the other, is the
-estimate.
+there: with the relative gap g, x and p are known to about delta = sqrt(g), so the sets are read twice more, with all
+multipliers scaled by 1 - delta and by 1 + delta. The first holds everything that may be held, the second only what
+must be. If they are the same, the set is settled all the same; if not, how differently x answers to a push with the
+one and with the other is the estimate of the derivative's error.
 """
 
 from __future__ import annotations
@@ -19,14 +19,16 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from admm_jax.derivative.active import pattern, read
 from admm_jax.derivative.conditions import system_at
 from admm_jax.derivative.linear_solve import regular, rough
 from admm_jax.errors import DerivativeWarning
 from admm_jax.problem import Point, Problem
 from admm_jax.pytree import pytree_dataclass
 from admm_jax.solution import Solution
-from admm_jax.solver.certificate import signs
+from admm_jax.solver.certificate import probe_signs
 from admm_jax.solver.plan import Plan
+from admm_jax.solver.rewrite import lift
 from admm_jax.solver.vectors import norm, subtract
 from admm_jax.status import Status
 
@@ -45,18 +47,21 @@ class Trust:
 
 
 def assess(problem: Problem, plan: Plan, solution: Solution, target: Array) -> Trust:
-    """What is known of the derivative at a solution. `target`: the gap at which an active set is settled."""
-    settled = solution.gap <= target
+    """What is known of the derivative at a solution. `target`: a gap at which an active set is settled in any case."""
     dtype = solution.gap.dtype
     delta = jnp.sqrt(jnp.clip(solution.gap, 0, 1e-2)).astype(dtype)
-    push = {name: signs(value.shape, dtype) for name, value in solution.values.items()}
+    factors = jnp.stack([1 - delta, 1 + delta])
+    patterns = jax.vmap(lambda factor: active_set(problem, solution, factor))(factors)
+    clear = jnp.all(jnp.stack([jnp.all(both[0] == both[1]) for both in patterns])) if patterns else jnp.ones((), bool)
+    settled = solution.converged & ((solution.gap <= target) | clear)
+    push = {name: probe_signs(value.shape, dtype) for name, value in solution.values.items()}
 
     def answer(factor: Array) -> Point:
         system = system_at(problem, plan, solution, factor)
         return rough(system, push, steps=jnp.where(settled, 0, ROUGH_STEPS), tol=ROUGH)
 
     def estimate() -> Array:
-        both = lax.map(answer, jnp.stack([1 - delta, 1 + delta]))
+        both = lax.map(answer, factors)
         tight, loose = ({name: value[i] for name, value in both.items()} for i in (0, 1))
         size = jnp.maximum(norm(tight), norm(loose))
         return jnp.where(size > 0, norm(subtract(tight, loose)) / jnp.where(size > 0, size, 1), 0)
@@ -64,6 +69,13 @@ def assess(problem: Problem, plan: Plan, solution: Solution, target: Array) -> T
     error = lax.cond(settled | ~solution.converged, lambda: jnp.zeros((), dtype), estimate)
     unique = regular(system_at(problem, plan, solution))
     return Trust(solution.converged, settled, unique, jnp.where(solution.converged, error, jnp.inf))
+
+
+def active_set(problem: Problem, solution: Solution, factor: Array | float = 1.0) -> tuple[Array, ...]:
+    """Which entries of each penalty are held, its multipliers read with a `factor`."""
+    readings = read(problem, solution.values, tuple(factor * p for p in solution.multipliers))
+    pairs = zip(lift(problem).penalties, readings, strict=True)
+    return tuple(pattern(penalty.function, reading) for penalty, reading in pairs)
 
 
 class _Teller:

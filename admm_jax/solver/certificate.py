@@ -92,7 +92,7 @@ def size_of(x: Point) -> Array:
     return jnp.max(jnp.stack([jnp.max(jnp.abs(value)) for value in x.values()]))
 
 
-def signs(shape: tuple[int, ...], dtype: jnp.dtype) -> Array:
+def probe_signs(shape: tuple[int, ...], dtype: jnp.dtype) -> Array:
     """A fixed array of +1 and -1 without a pattern."""
     # the barrier keeps the compiler from computing it, which would be slow, and from storing it in the program
     one = lax.optimization_barrier(jnp.ones((), dtype))
@@ -102,8 +102,8 @@ def signs(shape: tuple[int, ...], dtype: jnp.dtype) -> Array:
 
 def row_length(problem_map: LinearMap, dtype: jnp.dtype) -> Array:
     """Root mean square of the lengths of A's rows, estimated from A^T s for signs s (Hutchinson 1989)."""
-    probe = signs(problem_map.out_shape, dtype)
-    return jnp.sqrt(sum(jnp.sum(row**2) for row in problem_map.adjoint(probe).values()) / max(probe.size, 1))
+    signs = probe_signs(problem_map.out_shape, dtype)
+    return jnp.sqrt(sum(jnp.sum(row**2) for row in problem_map.adjoint(signs).values()) / max(signs.size, 1))
 
 
 def initial_units(problem: Problem, point: Point) -> Units:
@@ -183,9 +183,16 @@ def certify(
     e = tuple(q.map(x) - q.data for q in problem.quadratics)
     functions = [penalty.function for penalty in problem.penalties]
     p = known.duals
+    # where dom g* is zero alone, as for a weight of zero, nothing is absorbed: scaling would have to undo all of it
+    ones = [jnp.ones_like(part) for part in p]
+    units_of = tuple(
+        jnp.where((f.project_dual(one) == 0) & (f.project_dual(-one) == 0), 0, unit)
+        for f, one in zip(functions, ones, strict=True)
+    )
     # a part of p on the border of dom g* stays there at first: the signs of jumps are right long before the rest
     omegas = tuple(
-        jnp.where(f.project_dual(part * 1.0001) == part * 1.0001, unit, 0) for f, part in zip(functions, p, strict=True)
+        jnp.where(f.project_dual(part * 1.0001) == part * 1.0001, own, 0)
+        for f, part, own in zip(functions, p, units_of, strict=True)
     )
     tight = float(jnp.finfo(dtype).eps) * 64
 
@@ -205,7 +212,7 @@ def certify(
             scale = jnp.where(final, jnp.minimum(scale, f.dual_scale(part)), scale)
         e = tuple(scale * part for part in e)
         p = tuple(f.project_dual(scale * part) for f, part in zip(functions, free, strict=True))
-        omegas = tuple(jnp.where(part == loose, unit, 0) for part, loose in zip(p, free, strict=True))
+        omegas = tuple(jnp.where(part == loose, own, 0) for part, loose, own in zip(p, free, units_of, strict=True))
         return e, p, omegas, residual
 
     e, p, _, leftover = lax.fori_loop(0, rounds + 2, body, (e, p, omegas, zero))
@@ -242,7 +249,7 @@ def certificate_of(
 
 def weighed(problem: Problem, units: Units) -> Units:
     """Units with `whole` renewed: the terms of f count by their values at a point of signs of the size of x."""
-    probe = {name: units.point * signs(shape, units.point.dtype) for name, shape in problem.variables}
+    probe = {name: units.point * probe_signs(shape, units.point.dtype) for name, shape in problem.variables}
     whole = units.energy
     for name, cost in problem.linear.items():
         whole = whole + jnp.sum(jnp.abs(cost * probe[name]))

@@ -24,6 +24,7 @@ from admm_jax.problem import LinearMap, Penalty, Problem
 from admm_jax.prox import functions as fn
 from admm_jax.prox.total_variation import TotalVariation
 from admm_jax.pytree import replace
+from admm_jax.solver import regions
 from admm_jax.solver.plan import DENSE_ENTRIES, DENSE_VARIABLES, Plan, make_plan
 from admm_jax.solver.solve import common_dtype, implementation_of
 
@@ -76,7 +77,7 @@ def explain(problem: Problem, model: str) -> str:
         lines.append(f"    prox: {_prox(penalty, plan)}")
     lines += [
         f"  x-update: {plan.x_update}",
-        f"  polishing: {_polishing(plan)}",
+        f"  polishing: {_polishing(problem, plan)}",
         "  stopping: when the duality gap to a feasible dual point, relative to the objective, is at most tol",
         f"  memory: about {_bytes(_numbers(problem, plan, size, rows))} in float64, beside the data",
     ]
@@ -133,10 +134,12 @@ def _prox(penalty: Penalty, plan: Plan) -> str:
     return PROXES[type(function)]
 
 
-def _polishing(plan: Plan) -> str:
+def _polishing(problem: Problem, plan: Plan) -> str:
     if plan.dense:
         return "semismooth Newton on the augmented Lagrangian"
     if plan.regions:
+        if regions.tv_of(problem)[1].p == 2:
+            return "method of multipliers with primal-dual Newton, then Newton on the flat regions"
         return "least squares on the flat regions by conjugate gradients, with merges"
     return "none for this kind of model: the iterates themselves are certified"
 

@@ -16,7 +16,7 @@ from admm_jax.prox.functions import Box
 from admm_jax.prox.total_variation import TotalVariation
 from admm_jax.pytree import pytree_dataclass, replace
 from admm_jax.solution import History
-from admm_jax.solver import newton, regions
+from admm_jax.solver import isotropic, newton, regions
 from admm_jax.solver.certificate import (
     Certificate,
     Units,
@@ -165,8 +165,7 @@ def _examine(problem: Problem, plan: Plan, run: Run, settings: Settings) -> tupl
     due = jnp.zeros((), bool)
     if plan.regions:
         due = settings.polish & (state.iteration >= run.polish_at)
-        raw = point, duals
-        point, duals = lax.cond(due, lambda: regions.polish(problem, run.workspace.rhs, *raw), lambda: raw)
+        point, duals = _polished(problem, run, point, duals, due, settings)
     quick = promise(lifted, point, duals, run.units)
     if plan.regions:
         run = _after_polish(problem, plan, run, point, quick, due)
@@ -193,6 +192,21 @@ def full_certificate(lifted: Problem, plan: Plan, run: Run, point: Point, quick:
         inner=plan.round_steps,
         last=plan.last_steps,
     )
+
+
+def _polished(
+    problem: Problem, run: Run, point: Point, duals: tuple[Array, ...], due: Array, settings: Settings
+) -> tuple[Point, tuple[Array, ...]]:
+    """The point and duals, polished where `due`."""
+    raw, rhs = (point, duals), run.workspace.rhs
+    if regions.tv_of(problem)[1].p == 1:
+        return lax.cond(due, lambda: regions.polish(problem, rhs, *raw), lambda: raw)
+
+    def where_due() -> tuple[Point, tuple[Array, ...]]:
+        return lax.cond(due, lambda: isotropic.polish(problem, rhs, *raw, run.units, due), lambda: raw)
+
+    # under `vmap` both sides of the condition `due` are computed, but not of one that is no element's own
+    return lax.cond(settings.polish, where_due, lambda: raw)
 
 
 def _after_polish(problem: Problem, plan: Plan, run: Run, point: Point, quick: Certificate, due: Array) -> Run:

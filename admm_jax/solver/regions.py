@@ -49,6 +49,10 @@ class Regions:
         """Every pixel gets its region's sum."""
         return jax.ops.segment_sum(x.ravel(), self.labels, num_segments=x.size)[self.labels].reshape(x.shape)
 
+    def greatest(self, x: Array) -> Array:
+        """Every pixel gets its region's maximum."""
+        return jax.ops.segment_max(x.ravel(), self.labels, num_segments=x.size)[self.labels].reshape(x.shape)
+
     def any(self, mask: Array) -> Array:
         """True on every pixel of a region that holds a true pixel."""
         hits = jax.ops.segment_sum(mask.ravel().astype(jnp.int32), self.labels, num_segments=mask.size)
@@ -94,7 +98,7 @@ def find_regions(flat: Array) -> Regions:
 
 
 def applies(problem: Problem) -> bool:
-    """Whether this polishing knows the problem: one variable, one p = 1 TV on it, bounds on it, quadratics."""
+    """Whether this polishing knows the problem: one variable, one TV on it, bounds on it, quadratics."""
     if len(problem.variables) != 1:
         return False
     kinds = [_kind(penalty) for penalty in problem.penalties]
@@ -104,12 +108,13 @@ def applies(problem: Problem) -> bool:
 def _kind(penalty: Penalty) -> str:
     if penalty.map.identity_on is None:
         return "other"
-    if isinstance(penalty.function, TotalVariation) and penalty.function.p == 1:
+    if isinstance(penalty.function, TotalVariation):
         return "tv"
     return "box" if isinstance(penalty.function, Box) else "other"
 
 
-def _tv_of(problem: Problem) -> tuple[int, TotalVariation]:
+def tv_of(problem: Problem) -> tuple[int, TotalVariation]:
+    """The total variation of a problem, and which penalty it is."""
     for i, penalty in enumerate(problem.penalties):
         if isinstance(penalty.function, TotalVariation):
             return i, penalty.function
@@ -122,7 +127,7 @@ def polish(problem: Problem, rhs: Point, point: Point, duals: tuple[Array, ...])
     `rhs` is Q^T W d - c. The point is meant to come out of the prox, so that it is inside its bounds.
     """
     name, shape = problem.variables[0]
-    tv_index, tv = _tv_of(problem)
+    tv_index, tv = tv_of(problem)
     field = duals[tv_index]
     dtype = field.dtype
     eps = jnp.finfo(dtype).eps
@@ -179,11 +184,17 @@ def polish(problem: Problem, rhs: Point, point: Point, duals: tuple[Array, ...])
     flat0 = jnp.abs(field) < weight
     no = jnp.zeros((), bool)
     _, x, flat, *_ = lax.while_loop(unfinished, body, (jnp.zeros((), jnp.int32), x0, flat0, held0, no, no))
-    return {name: x}, _complete(problem, {name: x}, duals, tv_index, jnp.where(flat, field, weight * signs), flat)
+    return {name: x}, complete(problem, {name: x}, duals, tv_index, jnp.where(flat, field, weight * signs), flat)
 
 
-def _complete(
-    problem: Problem, point: Point, duals: tuple[Array, ...], tv_index: int, field: Array, flat: Array
+def complete(
+    problem: Problem,
+    point: Point,
+    duals: tuple[Array, ...],
+    tv_index: int,
+    field: Array,
+    flat: Array,
+    steps: Array | int = DUAL_STEPS,
 ) -> tuple[Array, ...]:
     """Duals for a polished point: bounds bear what they can, then FGP on ||D^T p + force||^2 over the flat edges."""
     ((name, x),) = point.items()
@@ -207,7 +218,7 @@ def _complete(
         momentum = (i / (i + 3.0)).astype(x.dtype)
         return new, new + momentum * (new - current)
 
-    p[tv_index], _ = lax.fori_loop(0, DUAL_STEPS, body, (field, field))
+    p[tv_index], _ = lax.fori_loop(0, steps, body, (field, field))
     return tuple(p)
 
 

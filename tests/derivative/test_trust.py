@@ -1,0 +1,137 @@
+"""What is said of derivatives that cannot be trusted: NaN, warnings, diagnoses."""
+
+from __future__ import annotations
+
+import warnings
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import admm_jax as admm
+from tests.models import DEBLURRING, IMAGE, LASSO, deblurring, lasso, quick_jit
+
+
+@pytest.fixture(autouse=True)
+def _double():
+    with jax.enable_x64(True):
+        yield
+
+
+def run(program, *args):
+    """The program's outcome, after everything that it has to say."""
+    out = jax.block_until_ready(program(*args))
+    jax.effects_barrier()
+    return out
+
+
+def slope_of(model, name, **options):
+    def of(lam):
+        return jnp.sum(model.solve({**(DEBLURRING if name == "U" else LASSO), "lam": lam}, **options)[name] ** 2)
+
+    return quick_jit(jax.grad(of))
+
+
+def test_not_converged_is_nan_with_a_warning():
+    gradient = slope_of(deblurring(), "U", max_iterations=5)
+    with pytest.warns(admm.DerivativeWarning, match=r"did not converge \(SOLVE_OVER_MAX_ITER") as told:
+        slope = run(gradient, 0.1)
+    assert np.isnan(slope)
+    assert len(told) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert np.isnan(run(gradient, 0.2))  # the same program says it once
+
+
+def test_both_can_be_turned_off():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        quiet = run(slope_of(deblurring(), "U", max_iterations=5, derivative_warning=False, derivative_nan=False), 0.1)
+    assert np.isfinite(quiet)
+
+
+def test_a_solution_that_is_not_unique():
+    """min (x_1 + x_2 - y)^2: its objective has a derivative, its solution has none."""
+    x, y = admm.Var("x", 2), admm.Param("y")
+    model = admm.Model()
+    model.setObjective(admm.square(admm.sum(x) - y) + admm.abs(y - admm.sum(x)))
+
+    def of(y):
+        solution = model.solve({"y": y})
+        return jnp.sum(solution["x"] ** 2), solution.objective
+
+    with pytest.warns(admm.DerivativeWarning, match="not the only one"):
+        slopes = run(quick_jit(jax.jacrev(of)), 1.0)
+    assert np.isnan(slopes[0])
+    assert float(slopes[1]) == pytest.approx(0.0, abs=1e-8)
+    diagnosis = model.diagnose({"y": 1.0})
+    assert not bool(diagnosis.unique)
+    assert not bool(diagnosis.trustworthy)
+
+
+def test_an_active_set_in_doubt_is_warned_of(monkeypatch):
+    """A loose solve that is not allowed to go on: a warning with the estimated error and the remedy."""
+    from admm_jax.solver import loop, settings
+
+    monkeypatch.setattr(settings, "FINISHED", {8: 1e-10, 4: 1e-10})
+    monkeypatch.setattr(loop, "OVERTIME", 0.0)
+    monkeypatch.setattr(loop, "LEAST_OVERTIME", 0)
+    jax.clear_caches()
+    rng = np.random.default_rng(0)
+    data = np.cumsum(rng.normal(size=(24, 24)), axis=1) / 5
+    model = deblurring()
+
+    def of(lam):
+        return jnp.sum(model.solve({"B": data, "lam": lam}, tol=1e-2)["U"] ** 2)
+
+    with pytest.warns(admm.DerivativeWarning, match=r"in doubt by about \d\.\de-\d\d .* a tighter tol"):
+        run(quick_jit(jax.grad(of)), 0.01)
+    jax.clear_caches()
+
+
+def test_a_diagnosis_of_an_image():
+    model = deblurring()
+    diagnosis = model.diagnose(DEBLURRING)
+    assert bool(diagnosis.trustworthy)
+    U = np.asarray(model.solve(DEBLURRING, tol=1e-9)["U"])
+    assert int(diagnosis.regions) == len(np.unique(np.round(U, 9)))
+    assert float(diagnosis.residual) < 1e-9
+    assert float(diagnosis.error) == 0
+    assert 1 <= float(diagnosis.condition) < 1e4
+    text = repr(diagnosis)
+    for word in ("solve converged", "active set settled", "flat regions", "condition", "estimated error"):
+        assert word in text
+    assert "<table>" in diagnosis._repr_html_()
+
+
+def test_a_diagnosis_says_how_far_the_next_kink_is():
+    """x = soft(b, lam): the support changes where lam passes an |b_i|."""
+    x, b, lam = admm.Var("x", 5), admm.Param("b", 5), admm.Param("lam")
+    model = admm.Model()
+    model.setObjective(0.5 * admm.sum(admm.square(x - b)) + lam * admm.norm(x, 1))
+    diagnosis = model.diagnose({"b": [0.1, -0.75, 1.0, 0.4, -2.0], "lam": 0.5}, along=["lam"])
+    down, up = np.asarray(diagnosis.kinks["lam"])
+    assert 0.95 * 0.1 <= down <= 0.1
+    assert 0.95 * 0.25 <= up <= 0.25
+    assert int(diagnosis.held) == 2
+    assert "same set for lam" in repr(diagnosis)
+
+
+def test_flags_can_be_read_inside_jit_and_vmap():
+    model = lasso()
+    trusted = jax.jit(jax.vmap(lambda lam: model.diagnose({**LASSO, "lam": lam})))(jnp.asarray([0.5, 1.0]))
+    assert np.all(trusted.trustworthy)
+    assert "a batch of 2, 2 trustworthy" in repr(trusted)
+
+
+def test_what_cannot_be_asked_for():
+    model = deblurring()
+    with pytest.raises(admm.DataError, match="along takes scalar parameters"):
+        model.diagnose(DEBLURRING, along=["B"])
+    with pytest.raises(admm.ParameterError, match="unknown Param 'mu'"):
+        model.diagnose(DEBLURRING, along=["mu"])
+    with pytest.raises(admm.DataError, match="'derivative' must be one of 'implicit', 'unroll'"):
+        model.solve(DEBLURRING, derivative="adjoint")
+    with pytest.raises(admm.DataError, match="adjoint names 'V'"):
+        model.solve(DEBLURRING, adjoint={"V": IMAGE})

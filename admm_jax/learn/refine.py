@@ -64,7 +64,7 @@ def _named(tree: Any) -> dict[str, Any]:
 
 
 def refine(
-    kernel: Callable[[Any], Array], params: Any, blurred: Any, sharp: Any, *, tol: float = 1e-4, max_steps: int = 60
+    kernel: Callable[[Any], Array], params: Any, blurred: Any, sharp: Any, *, tol: float = 1e-4, max_steps: int = 200
 ) -> Refined:
     """Argmin over params of 1/2 ||kernel(params) * sharp - blurred||^2.
 

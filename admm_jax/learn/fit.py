@@ -51,6 +51,7 @@ class Fitter(NamedTuple):
         batch: Images in a batch.
         seed: Of the order of the images.
         options: Of each solve.
+        together: Whether the images of a batch are solved in one program, or one after the other.
     """
 
     model: Model
@@ -60,6 +61,7 @@ class Fitter(NamedTuple):
     batch: int
     seed: int
     options: Mapping[str, Any]
+    together: bool
 
     def one(self, params: Any, example: Mapping[str, Any], init: Solution) -> tuple[Array, Solution]:
         """(loss, solution) of one image."""
@@ -71,11 +73,19 @@ class Fitter(NamedTuple):
         bound = self.bind(values(params), take(stack, np.array(0)))
         return Images(stack, count, repeated(blank(self.model, bound, self.options), count))
 
+    def over(self, function: Any, params: Any, data: Any, starts: Solution) -> Any:
+        """function(params, example, start) of each image of a batch, stacked."""
+        if self.together:
+            return jax.vmap(function, in_axes=(None, 0, 0))(params, data, starts)
+        places = map(np.array, range(len(jax.tree.leaves(data)[0])))
+        outcomes = [function(params, take(data, place), take(starts, place)) for place in places]
+        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *outcomes)
+
     def step(self, params: Any, state: Any, images: Images, index: np.ndarray, weight: np.ndarray) -> Step:
         """One batch: losses and gradients image by image, their mean, one step of the optimiser."""
-        graded = jax.vmap(jax.value_and_grad(self.one, has_aux=True), in_axes=(None, 0, 0))
         starts = take(images.starts, index)
-        (losses, solutions), slopes = graded(params, take(images.data, index), starts)
+        graded = jax.value_and_grad(self.one, has_aux=True)
+        (losses, solutions), slopes = self.over(graded, params, take(images.data, index), starts)
         if losses.ndim != 1:
             raise LearningError(f"the loss must be a scalar, got shape {losses.shape[1:]}")
         good = jnp.isfinite(losses)
@@ -101,7 +111,7 @@ class Fitter(NamedTuple):
         total = 0.0
         for index, weight in batches(images.size, self.batch, None):
             starts = take(images.starts, index)
-            losses, solutions = jax.vmap(self.one, in_axes=(None, 0, 0))(params, take(images.data, index), starts)
+            losses, solutions = self.over(self.one, params, take(images.data, index), starts)
             images = images._replace(starts=put(images.starts, index, usable(solutions, starts)))
             total += float(jnp.sum(jnp.where(weight > 0, losses, 0)))
         return (total / images.size if math.isfinite(total) else math.inf), images
@@ -148,6 +158,7 @@ def fit(
     validation: Mapping[str, Any] | None = None,
     patience: int | None = None,
     seed: int = 0,
+    together: bool | None = None,
     progress: Any = None,
     checkpoint: str | os.PathLike | None = None,
     resume: str | os.PathLike | None = None,
@@ -155,8 +166,8 @@ def fit(
 ) -> Fit:
     """Argmin over params of the mean over images of loss(u(params, image)), by stochastic gradient descent.
 
-    u solves the model; its derivative is the exact one. Each image is solved in a batch of its own stopping and starts
-    at its solution of the epoch before. An image whose solve fails is left out of its batch and counted.
+    u solves the model; its derivative is the exact one. Each image stops by its own certificate, and starts at its
+    solution of the epoch before. An image whose solve fails is left out of its batch and counted.
 
     Args:
         model: The model; its data are `Param`s.
@@ -172,6 +183,8 @@ def fit(
         validation: Other images, like `data`, to choose the best epoch by.
         patience: Stop after so many epochs without a better (validation) loss.
         seed: Of the order of the images.
+        together: Whether to solve a batch in one vmapped program; by default not on a CPU, where a branch that one
+            image takes would cost all of them its time.
         progress: "table", "bar", a function of each `Epoch`, or None.
         checkpoint: A file to save the state to after each epoch.
         resume: A checkpoint to go on from; the images start afresh, everything else goes on as it was.
@@ -198,6 +211,7 @@ def fit(
         min(batch_size or count, count),
         seed,
         options,
+        jax.default_backend() != "cpu" if together is None else together,
     )
     train = fitter.images(data, params, "data")
     held = None if validation is None else fitter.images(validation, params, "validation")

@@ -36,3 +36,15 @@ class NonconvexError(ModelError):
 
 class DerivativeWarning(UserWarning):
     """A derivative is in doubt: the solve did not converge, or did not settle which parts of the solution are held."""
+
+
+class DerivativeError(ADMMError):
+    """A derivative was asked for that is not available."""
+
+
+class LearningError(ADMMError):
+    """A parameter could not be learned; `result` holds the best so far, where there is one."""
+
+    def __init__(self, message: str, result: object = None) -> None:
+        super().__init__(message)
+        self.result = result

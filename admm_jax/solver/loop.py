@@ -126,7 +126,9 @@ def begin(
     workspace = make_workspace(problem, plan, dtype)
     data, curvature = data_point(problem, workspace, dtype)
     automatic = initial_rho(problem, workspace, data, curvature)
-    rho = jnp.where(settings.rho > 0, settings.rho, automatic if state is None else state.rho).astype(dtype)
+    if state is not None:  # one that carries no rho, such as a blank one, leaves it to be chosen
+        automatic = jnp.where(state.rho > 0, state.rho, automatic)
+    rho = jnp.where(settings.rho > 0, settings.rho, automatic).astype(dtype)
     fresh = initial_state(problem, plan, workspace, rho, x)
     current = fresh if state is None else replace(state, factor=fresh.factor, rho=rho, iteration=fresh.iteration)
     infinity = jnp.full((), jnp.inf, dtype)

@@ -1,0 +1,167 @@
+"""One scalar parameter by its exact derivative: a minimum or a root over its logarithm, in about ten solves."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from admm_jax.errors import LearningError
+from admm_jax.learn import scalar
+from admm_jax.learn.noise import noise_level, starting_lam
+from admm_jax.learn.report import table
+from admm_jax.learn.trial import (
+    Criterion,
+    blank,
+    checked_example,
+    default_bind,
+    evaluate,
+    solves_in,
+    usable,
+)
+from admm_jax.model import Model
+from admm_jax.solution import Solution
+
+RANGE = 1e4  # the search goes this far from its start, either way
+
+
+class SearchStep(NamedTuple):
+    """One evaluation: the parameter, the criterion, its derivative in log(parameter), the ADMM iterations."""
+
+    value: float
+    criterion: float
+    slope: float
+    iterations: int
+
+
+class Found(NamedTuple):
+    """What a search found; it prints itself, and `admm_jax.learn.plot.search` draws it.
+
+    Attributes:
+        name: Of the parameter.
+        value: The best value seen.
+        criterion: The criterion there.
+        solution: The solution there.
+        converged: Whether the search met its tolerance.
+        message: Why it stopped.
+        solves: Solves done; a criterion with a twin takes two an evaluation.
+        history: One entry an evaluation, in order.
+    """
+
+    name: str
+    value: float
+    criterion: float
+    solution: Solution
+    converged: bool
+    message: str
+    solves: int
+    history: tuple[SearchStep, ...]
+
+    def __repr__(self) -> str:
+        verdict = "converged" if self.converged else "not converged"
+        head = f"{self.name} = {self.value:.6g}, criterion {self.criterion:.6g}, {self.solves} solves"
+        rows = [(f"{s.value:.6g}", f"{s.criterion:.6g}", f"{s.slope:.2e}", str(s.iterations)) for s in self.history]
+        return "\n".join(
+            [f"{verdict}: {head} ({self.message})", table((self.name, "criterion", "slope", "iterations"), rows)]
+        )
+
+
+def search(
+    model: Model,
+    name: str,
+    criterion: Criterion,
+    data: Mapping[str, Any],
+    *,
+    start: float | None = None,
+    bounds: tuple[float, float] | None = None,
+    tol: float | None = None,
+    max_evaluations: int = 12,
+    **options: Any,
+) -> Found:
+    """argmin over p > 0 of criterion(u(p)), or its root; u(p) solves the model with parameter `name` = p.
+
+    The derivative in log p is exact, carried forward through the solve. Each solve starts at the solution for the
+    nearest p so far. The best value seen is handed out whatever happens.
+
+    Args:
+        model: The model; `name` is a scalar `Param` of it.
+        name: The parameter to find, such as "lam".
+        criterion: From a `Trial` to a number: `MSE(U)`, `SUGAR(sigma)`, `Discrepancy(sigma)`, `Whiteness()`, or a
+            function of yours. One with an attribute `root` that is true is brought to zero, all others to their
+            minimum near the start.
+        data: The other parameters of the model, and whatever else the criterion reads, by name.
+        start: Where to begin; 10 sigma^2 by default, sigma being data["sigma"] or the noise level of the data of the
+            model's squared term.
+        bounds: Least and largest value; by default 1e4 times smaller and larger than the start.
+        tol: Relative accuracy of p; 0.03 for a minimum, 0.01 for a root.
+        max_evaluations: Evaluations of the criterion allowed.
+        **options: Of each solve.
+
+    Returns:
+        The best value with its solution and the history.
+
+    Raises:
+        DataError: the criterion needs something that the data do not have.
+        LearningError: the criterion is finite nowhere.
+    """
+    example = checked_example(data)
+    bind = default_bind(model)
+    model.getParam(name)
+    first = float(start) if start is not None else _default_start(model, bind({name: 1.0}, example), example)
+    low, high = bounds if bounds is not None else (first / RANGE, first * RANGE)
+    if not 0 < low < high < math.inf or not 0 < first < math.inf:
+        raise LearningError(f"the search needs 0 < lower < upper bound and a start > 0, got {low}, {high} and {first}")
+    solutions: list[Solution] = []
+    starts: list[tuple[float, Solution]] = []
+    history: list[SearchStep] = []
+    empty = blank(model, bind({name: jnp.asarray(first)}, example), options)
+
+    def function(t: float) -> tuple[float, float]:
+        at = jnp.asarray(t, empty.objective.dtype)
+        init = min(starts, key=lambda pair: abs(pair[0] - t))[1] if starts else empty
+
+        def measured(log_value: Array) -> tuple[Array, Solution]:
+            return evaluate(model, criterion, bind, {name: jnp.exp(log_value)}, example, init, options)
+
+        value, slope, solution = jax.jvp(measured, (at,), (jnp.ones_like(at),), has_aux=True)
+        if value.ndim:
+            raise LearningError(f"the criterion must be a scalar, got shape {value.shape}")
+        solutions.append(solution)
+        starts.append((t, usable(solution, init)))
+        history.append(SearchStep(float(np.exp(t)), float(value), float(slope), int(solution.iterations)))
+        return float(value), float(slope)
+
+    find = scalar.root if getattr(criterion, "root", False) else scalar.minimum
+    accuracy = {} if tol is None else {"tol": tol}
+    outcome = find(function, math.log(first), low=math.log(low), high=math.log(high), limit=max_evaluations, **accuracy)
+    index = outcome.points.index(outcome.best)
+    if not math.isfinite(outcome.best.value):
+        raise LearningError(
+            f"{outcome.message}: {name} = {first:.3g} gives {outcome.best.value} with derivative "
+            f"{outcome.best.slope}. The solve may not have converged: raise max_iterations, or start elsewhere"
+        )
+    return Found(
+        name,
+        history[index].value,
+        outcome.best.value,
+        solutions[index],
+        outcome.converged,
+        outcome.message,
+        solves_in(criterion) * len(history),
+        tuple(history),
+    )
+
+
+def _default_start(model: Model, bound: Mapping[str, Any], example: Mapping[str, Any]) -> float:
+    """10 sigma^2."""
+    if "sigma" in example:
+        return starting_lam(float(example["sigma"]))
+    images = [q.data for q in model.problem(bound).quadratics if np.ndim(q.data) == 2 and min(np.shape(q.data)) >= 3]
+    if len(images) != 1:
+        raise LearningError("no start: the noise level is not told by the model's data; pass `start` or data['sigma']")
+    return starting_lam(float(noise_level(images[0])))

@@ -1,0 +1,167 @@
+"""Searches through real solves: one 24 x 24 model, so that each kind of solve is compiled once."""
+
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import admm_jax as admm
+from admm_jax import learn
+from admm_jax.errors import DataError, LearningError, ParameterError
+from admm_jax.learn.trial import blank, default_bind, evaluate, solve_trial, usable
+from tests.models import IMAGE, KERNEL, deblurring
+
+SIGMA = 0.1
+RNG = np.random.default_rng(3)
+TRUTH = np.zeros((24, 24), np.float32)
+TRUTH[6:18, 8:20] = 1.0
+TRUTH[2:9, 3:12] = 0.5
+BLURRED = (np.asarray(admm.conv2d(TRUTH, KERNEL, "same")) + SIGMA * RNG.standard_normal((24, 24))).astype(np.float32)
+DATA = {"B": BLURRED, "truth": TRUTH}
+
+
+@pytest.fixture(scope="module")
+def model():
+    return deblurring()
+
+
+@pytest.fixture(scope="module")
+def curve(model):
+    """The solutions on a grid."""
+    return learn.path(model, "lam", np.geomspace(1.0, 3e-3, 40), DATA)
+
+
+def test_a_path_is_its_solves_one_by_one(model, curve):
+    alone = model.solve({"lam": jnp.float32(curve.parameter[25]), "B": BLURRED})
+    assert curve["U"].shape == (40, 24, 24)
+    assert curve.converged.all()
+    assert curve.objective[25] == pytest.approx(float(alone.objective), rel=3e-4)
+    residual = admm.conv2d(curve["U"][25], KERNEL, "same") - BLURRED
+    assert curve.data_term[25] == pytest.approx(0.5 * np.sum(residual**2), rel=1e-4)
+    variation = np.abs(np.diff(curve["U"][25], axis=0)).sum() + np.abs(np.diff(curve["U"][25], axis=1)).sum()
+    assert curve.penalty[25] == pytest.approx(variation, rel=1e-2)
+    assert np.all(np.diff(curve.data_term) < 1e-3 * curve.data_term[:-1])  # it never decreases in lam
+    assert re.match(r"\s+lam\s+data term\s+penalty\s+gap\s+iterations", repr(curve))
+
+
+def test_the_corner_of_an_l_curve(curve):
+    assert 0.3 < curve.parameter[curve.corner()] / (10 * SIGMA**2) < 3
+
+
+def test_the_corner_of_a_curve_with_a_known_corner():
+    t = np.geomspace(1e-3, 1e3, 31)
+    made = learn.Path("lam", t, {}, t, 1 + t, 1 + 1 / t, t, t > 0, t)  # log-log: two straight arms that meet at 1
+    assert made.parameter[made.corner()] == pytest.approx(1)
+    with pytest.raises(DataError, match="three points"):
+        learn.Path(*(x[:2] if isinstance(x, np.ndarray) else x for x in made)).corner()
+
+
+@pytest.mark.parametrize("values", [[], [1.0, -1.0], [np.inf]])
+def test_a_path_needs_positive_values(model, values):
+    with pytest.raises(DataError, match="finite values > 0"):
+        learn.path(model, "lam", values, DATA)
+
+
+def test_supervised_search_finds_what_a_grid_finds(model, curve):
+    found = learn.search(model, "lam", learn.MSE("U"), DATA)
+    errors = np.mean((curve["U"] - TRUTH) ** 2, axis=(1, 2))
+    assert found.converged
+    assert found.solves <= 12
+    assert found.criterion <= 1.005 * errors.min()
+    assert found.criterion == min(step.criterion for step in found.history)
+    assert float(jnp.mean((found.solution["U"] - TRUTH) ** 2)) == pytest.approx(found.criterion, rel=1e-5)
+    assert repr(found).startswith(f"converged: lam = {found.value:.6g}")
+
+
+def test_the_start_does_not_decide(model):
+    best = [learn.search(model, "lam", learn.MSE("U"), DATA, start=start).criterion for start in (1e-3, 0.7)]
+    assert best[0] == pytest.approx(best[1], rel=5e-3)
+
+
+def test_discrepancy_search_ends_where_the_residual_is_the_noise(model):
+    found = learn.search(model, "lam", learn.Discrepancy(SIGMA), DATA)
+    residual = admm.conv2d(found.solution["U"], KERNEL, "same") - BLURRED
+    assert found.converged
+    assert float(jnp.mean(residual**2)) == pytest.approx(SIGMA**2, rel=5e-3)
+    assert found.solves <= 8
+
+
+def test_a_noise_level_that_no_lam_explains(model):
+    found = learn.search(model, "lam", learn.Discrepancy(5.0), {**DATA, "sigma": SIGMA}, bounds=(1e-3, 10.0))
+    assert not found.converged
+    assert "no root" in found.message
+    assert found.history[-1].value == pytest.approx(10)
+    assert found.value > 1  # the nearest is still handed out
+
+
+@pytest.mark.parametrize("criterion", [learn.SUGAR(SIGMA, seed=2), learn.Whiteness()])
+def test_search_without_the_truth_comes_near_the_best(model, curve, criterion):
+    found = learn.search(model, "lam", criterion, {"B": BLURRED})
+    assert found.converged
+    assert found.solves == (2 if isinstance(criterion, learn.SUGAR) else 1) * len(found.history)
+    best = max(float(learn.psnr(u, TRUTH)) for u in curve["U"])
+    assert float(learn.psnr(found.solution["U"], TRUTH)) > best - 0.7  # 576 pixels say no more
+
+
+@pytest.mark.parametrize("criterion", [learn.MSE("U"), learn.SUGAR(SIGMA), learn.Whiteness(), learn.Discrepancy(SIGMA)])
+def test_the_slope_is_the_slope_of_the_criterion(criterion):
+    with jax.enable_x64(True):
+        model = deblurring()
+        example = {name: jnp.asarray(value, jnp.float64) for name, value in DATA.items()}
+        bind, options = default_bind(model), {"tol": 1e-10}
+        init = blank(model, bind({"lam": jnp.asarray(0.1)}, example), options)
+
+        def value(t):
+            return evaluate(model, criterion, bind, {"lam": jnp.exp(t)}, example, init, options)[0]
+
+        at, step = jnp.log(jnp.asarray(0.0812)), 1e-5
+        slope = jax.jvp(value, (at,), (jnp.ones_like(at),))[1]
+        pairs = [jax.jvp(value, (at + sign * step,), (jnp.ones_like(at),))[0] for sign in (1, -1)]
+        assert float(slope) == pytest.approx(float((pairs[0] - pairs[1]) / (2 * step)), rel=1e-3)
+
+
+def test_the_almost_everywhere_derivative_of_sure_would_mislead(model):
+    """That of |r|^2 never is negative, while SUGAR's is, below its minimum."""
+    low = learn.search(model, "lam", learn.SUGAR(SIGMA), DATA, start=5e-3, max_evaluations=1)
+    fit = learn.search(model, "lam", lambda trial: jnp.mean(trial.residual**2), DATA, start=5e-3, max_evaluations=1)
+    assert low.history[0].slope < 0 < fit.history[0].slope
+
+
+def test_a_solve_that_fails_is_no_place_to_start(model):
+    example = {"B": BLURRED, "lam": jnp.float32(0.1)}
+    empty = blank(model, example, {})
+    good = solve_trial(model, example, example, empty, {}).solution
+    broken = jax.tree.map(lambda leaf: leaf * jnp.nan if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf, good)
+    kept = usable(broken, good)
+    assert np.array_equal(kept["U"], good["U"])
+    assert float(kept.state.rho) == 0  # chosen anew for the next lam
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        (("lam", learn.MSE("U"), {"B": BLURRED}), DataError, "needs the true image"),
+        (("lam", learn.MSE("U"), {"truth": TRUTH}), DataError, "no value for Param 'B'"),
+        (("lam", learn.MSE("U"), {}), DataError, "data must be a mapping"),
+        (("lamb", learn.MSE("U"), DATA), ParameterError, "did you mean 'lam'"),
+        (("lam", learn.SUGAR(), DATA), DataError, "SUGAR needs the noise level"),
+        (("lam", learn.SUGAR(SIGMA, data="Y"), DATA), DataError, r"data\['Y'\], which is missing"),
+        (("lam", lambda trial: trial["U"], DATA), LearningError, r"must be a scalar, got shape \(24, 24\)"),
+    ],
+)
+def test_what_cannot_be_searched(model, arguments, error, message):
+    with pytest.raises(error, match=message):
+        learn.search(model, *arguments)
+
+
+def test_a_criterion_that_is_finite_nowhere(model):
+    with pytest.raises(LearningError, match=r"not finite at the start.*raise max_iterations"):
+        learn.search(model, "lam", lambda trial: jnp.sum(trial["U"]) * jnp.nan, DATA)
+
+
+def test_bounds_and_start_are_checked(model):
+    with pytest.raises(LearningError, match="0 < lower < upper"):
+        learn.search(model, "lam", learn.MSE("U"), DATA, bounds=(1.0, 0.1))
+    assert IMAGE.shape == (24, 24)

@@ -72,7 +72,8 @@ def test_the_values_of_a_kernel_choose_the_program():
     """A kernel of rank one is done in two passes, another program than for one of full rank; other values are not."""
 
     def structure(kernel):
-        return jax.tree.structure(prepare(deblurring(kernel).problem(DEBLURRING), model._options)[0])
+        model = deblurring(kernel)
+        return jax.tree.structure(prepare(model.problem(DEBLURRING), model._options)[0])
 
     full = np.eye(3) / 3
     assert structure(KERNEL) == structure(np.outer([1, 3, 1], [2, 3, 4]))

@@ -13,7 +13,6 @@ from jax import Array, lax
 from admm_jax.errors import DataError, ModelError
 from admm_jax.model import Model
 from admm_jax.problem import Point, Quadratic
-from admm_jax.pytree import replace
 from admm_jax.solution import Solution
 from admm_jax.solver.solve import choose_convolutions, common_dtype
 
@@ -152,17 +151,13 @@ def solves_in(criterion: Criterion) -> int:
 
 
 def blank(model: Model, bound: Mapping[str, Any], options: Mapping[str, Any]) -> Solution:
-    """A solution that says nothing: zeros and no rho. A solve that starts there starts as if from nowhere."""
+    """A solution that says nothing: zeros. A solve that starts there starts as if from nowhere."""
     shapes = jax.eval_shape(lambda given: model.solve(given, **options), {k: jnp.asarray(v) for k, v in bound.items()})
     return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
 
 
 def usable(new: Solution, old: Solution) -> Solution:
-    """Where a later solve starts: `new` where it is finite, else `old`, element by element of a batch.
-
-    The iterate and its duals go on; rho does not. It is proportional to lam, and the one of another lam costs several
-    times the iterations that the start saves.
-    """
+    """Where a later solve starts: `new` where it is finite, else `old`, element by element of a batch."""
     good = jnp.isfinite(new.objective)
     for value in new.values.values():
         good = good & jnp.all(jnp.isfinite(value), axis=tuple(range(good.ndim, value.ndim)))
@@ -170,8 +165,7 @@ def usable(new: Solution, old: Solution) -> Solution:
     def pick(a: Array, b: Array) -> Array:
         return jnp.where(good.reshape(good.shape + (1,) * (a.ndim - good.ndim)), a, b)
 
-    kept = jax.tree.map(pick, new, old)
-    return replace(kept, state=replace(kept.state, rho=jnp.zeros_like(kept.state.rho)))
+    return jax.tree.map(pick, new, old)
 
 
 def checked_example(data: Mapping[str, Any]) -> dict[str, Any]:

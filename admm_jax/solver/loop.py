@@ -122,12 +122,14 @@ def invalid(problem: Problem) -> Array:
 def begin(
     problem: Problem, plan: Plan, dtype: jnp.dtype, settings: Settings, x: Point, state: State | None = None
 ) -> Run:
-    """A run at its start: from the point `x`, or from the `state` of an earlier solve of a like problem."""
+    """A run at its start: from the point `x`, or from the `state` of an earlier solve of a like problem.
+
+    The iterate and the duals of a state go on, its rho does not: it is proportional to lam, and that of another lam
+    costs several times the iterations that the start saves.
+    """
     workspace = make_workspace(problem, plan, dtype)
     data, curvature = data_point(problem, workspace, dtype)
     automatic = initial_rho(problem, workspace, data, curvature)
-    if state is not None:  # one that carries no rho, such as a blank one, leaves it to be chosen
-        automatic = jnp.where(state.rho > 0, state.rho, automatic)
     rho = jnp.where(settings.rho > 0, settings.rho, automatic).astype(dtype)
     fresh = initial_state(problem, plan, workspace, rho, x)
     current = fresh if state is None else replace(state, factor=fresh.factor, rho=rho, iteration=fresh.iteration)

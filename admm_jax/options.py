@@ -98,7 +98,7 @@ def checked(name: str, value: Any) -> Any:
         return None
     if option.kind is str:
         if value not in option.choices:
-            raise DataError(f"option {name!r} must be one of {', '.join(map(repr, option.choices))}, got {value!r}")
+            raise DataError(f"option {name!r} takes {' or '.join(map(repr, option.choices))}, got {value!r}")
         return value
     wanted = {float: "a number", int: "a whole number", bool: "True or False"}[option.kind]
     plain: Any = value.item() if isinstance(value, np.generic | np.ndarray | jax.Array) and value.ndim == 0 else value

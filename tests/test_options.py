@@ -27,6 +27,14 @@ TABLE = {
     "rho": (0.0, {0: 0.0, 3: 3.0}, [-1, 1e31, math.inf], [None, True, "auto", math.nan]),
     "adapt_rho": (True, {False: False, 1: True}, [], [None, 2, "no"]),
     "relaxation": (1.6, {1: 1.0, 1.99: 1.99}, [0.5, 2], [None, True, "1.6"]),
+    "derivative": (
+        "implicit",
+        {"unroll": "unroll", "implicit": "implicit"},
+        [],
+        ["adjoint", None, 1, math.nan],
+    ),
+    "derivative_nan": (True, {False: False, 1: True}, [], [None, 2, "no"]),
+    "derivative_warning": (True, {False: False, 1: True}, [], [None, 2, "no"]),
     "time_limit": (math.inf, {0: 0.0, 2.5: 2.5, math.inf: math.inf}, [-1], [None, True, "1 s", math.nan]),
     "verbosity": (0, {0: 0, 1: 1, 2: 2}, [-1, 3], [0.5, True, "table", None]),
 }

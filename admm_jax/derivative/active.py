@@ -84,6 +84,12 @@ def direct_terms(problem: Problem, plan: Plan) -> tuple[bool, ...]:
     return tuple(out)
 
 
+def has_curved_groups(problem: Problem, plan: Plan) -> bool:
+    """Whether a direct penalty is curved where it does not hold: a norm of groups, isotropic total variation."""
+    functions = [p.function for p, direct in zip(problem.penalties, direct_terms(problem, plan), strict=True) if direct]
+    return any(isinstance(f, GroupL2) or (isinstance(f, TotalVariation) and f.p == 2) for f in functions)
+
+
 def read(problem: Problem, x: Point, duals: tuple[Array, ...]) -> tuple[Reading, ...]:
     """The reading of each penalty of the lifted problem at x and its duals; differentiable in all of them.
 

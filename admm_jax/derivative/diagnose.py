@@ -15,7 +15,7 @@ from jax import Array, lax
 from jax.core import Tracer
 
 from admm_jax.derivative import linear_solve, trust
-from admm_jax.derivative.active import held_entries, project
+from admm_jax.derivative.active import has_curved_groups, held_entries, project
 from admm_jax.derivative.conditions import Linearised, hessian, system_at
 from admm_jax.problem import Point, Problem
 from admm_jax.prox.total_variation import TotalVariation
@@ -121,7 +121,7 @@ def diagnose(
     dtype: np.dtype,
 ) -> Diagnosis:
     """Solve as for a derivative, and examine it; `directions` have a change of the problem and how far it may go."""
-    aim = finishing(settings)
+    aim = finishing(settings, curved=has_curved_groups(problem, plan))
 
     def solved(q: Problem) -> Solution:
         return solve(q, aim, x, state, plan=plan, dtype=dtype)

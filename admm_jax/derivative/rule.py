@@ -26,7 +26,7 @@ from jax import Array, lax
 from jax.dtypes import float0
 
 from admm_jax.derivative import linear_solve, trust
-from admm_jax.derivative.active import project
+from admm_jax.derivative.active import has_curved_groups, project
 from admm_jax.derivative.conditions import lagrangian, multipliers, right_hand_side, system_at
 from admm_jax.problem import Point, Problem
 from admm_jax.pytree import replace
@@ -102,9 +102,10 @@ def _solution(
 def _rule(plan: Plan, dtype: np.dtype, primals: tuple, tangents: tuple) -> tuple[Solution, Solution]:
     problem, adjoint, settings, x, state = primals
     # through the rule again, so that it can be differentiated once more
-    solution = _solution(plan, dtype, problem, adjoint, finishing(settings), x, state)
+    aim = finishing(settings, curved=has_curved_groups(problem, plan))
+    solution = _solution(plan, dtype, problem, adjoint, aim, x, state)
     if plan.derivative_warning:
-        trust.warn(problem, plan, lax.stop_gradient(solution), settings.target)
+        trust.warn(problem, plan, lax.stop_gradient(solution), aim.target)
     dx, value, dp = tangent_of(problem, tangents[0], plan, solution, tangents[1], adjoint)
     basis = jnp.ones((), dtype)
     if plan.derivative_nan:  # a solve that did not converge has no derivative

@@ -24,6 +24,8 @@ from admm_jax.derivative.conditions import system_at
 from admm_jax.derivative.linear_solve import regular, rough
 from admm_jax.errors import DerivativeWarning
 from admm_jax.problem import Point, Problem
+from admm_jax.prox.functions import GroupL2
+from admm_jax.prox.projections import safe_norm
 from admm_jax.pytree import pytree_dataclass
 from admm_jax.solution import Solution
 from admm_jax.solver.certificate import probe_signs
@@ -32,6 +34,7 @@ from admm_jax.solver.rewrite import lift
 from admm_jax.solver.vectors import norm, subtract
 from admm_jax.status import Status
 
+SHARP = {8: 1e-3, 4: 3e-2}  # error of a group, relative, at which its curvature counts as known, by width of the dtype
 ROUGH_STEPS = 300
 ROUGH = 1e-3
 
@@ -53,7 +56,9 @@ def assess(problem: Problem, plan: Plan, solution: Solution, target: Array) -> T
     factors = jnp.stack([1 - delta, 1 + delta])
     patterns = jax.vmap(lambda factor: active_set(problem, solution, factor))(factors)
     clear = jnp.all(jnp.stack([jnp.all(both[0] == both[1]) for both in patterns])) if patterns else jnp.ones((), bool)
-    settled = solution.converged & ((solution.gap <= target) | clear)
+    blurred = blur(problem, solution)
+    sharp = blurred <= SHARP[dtype.itemsize]
+    settled = solution.converged & sharp & ((solution.gap <= target) | clear)
     push = {name: probe_signs(value.shape, dtype) for name, value in solution.values.items()}
 
     def answer(factor: Array) -> Point:
@@ -67,8 +72,27 @@ def assess(problem: Problem, plan: Plan, solution: Solution, target: Array) -> T
         return jnp.where(size > 0, norm(subtract(tight, loose)) / jnp.where(size > 0, size, 1), 0)
 
     error = lax.cond(settled | ~solution.converged, lambda: jnp.zeros((), dtype), estimate)
+    error = jnp.maximum(error, jnp.where(settled, 0, blurred))
     unique = regular(system_at(problem, plan, solution))
     return Trust(solution.converged, settled, unique, jnp.where(solution.converged, error, jnp.inf))
+
+
+def blur(problem: Problem, solution: Solution) -> Array:
+    """The largest relative error of a group that a norm does not hold, as far as x and its multipliers disagree on it.
+
+    The curvature w / ||v|| of a small group is only as good as its v is known.
+    """
+    worst = jnp.zeros((), solution.gap.dtype)
+    lifted = lift(problem)
+    readings = read(problem, solution.values, solution.multipliers)
+    for penalty, reading in zip(lifted.penalties, readings, strict=True):
+        if isinstance(penalty.function, GroupL2):
+            v = penalty.map(solution.values) + penalty.offset
+            size = safe_norm(reading.z, penalty.function.axes)
+            apart = safe_norm(reading.z - v, penalty.function.axes)
+            relative = jnp.where(size > 0, apart / jnp.where(size > 0, size, 1), 0)
+            worst = jnp.maximum(worst, jnp.max(relative))
+    return worst
 
 
 def active_set(problem: Problem, solution: Solution, factor: Array | float = 1.0) -> tuple[Array, ...]:

@@ -16,6 +16,7 @@ TOLERANCES = {  # by the width of the dtype: (gap, feasibility)
     4: (1e-4, 1e-4),
 }
 FINISHED = {8: 1e-10, 4: 2e-6}  # gaps at which an active set is settled
+FINISHED_CURVED = {8: 1e-12, 4: 2e-6}  # where small groups of a norm are curved: they must be known to some digits
 POLISH_BELOW = 1e-5  # by default polishing is for those who ask for more than this
 
 
@@ -40,8 +41,9 @@ def settings_for(options: Mapping[str, Any], dtype: np.dtype) -> Settings:
     )
 
 
-def finishing(settings: Settings) -> Settings:
+def finishing(settings: Settings, *, curved: bool) -> Settings:
     """The same settings for a solve that is differentiated: it goes on to a target that settles the active set."""
     dtype = settings.target.dtype
-    target = np.asarray(FINISHED[8 if dtype.itemsize >= 8 else 4], dtype)
+    table = FINISHED_CURVED if curved else FINISHED
+    target = np.asarray(table[8 if dtype.itemsize >= 8 else 4], dtype)
     return replace(settings, target=jnp.minimum(settings.target, target), polish=jnp.ones_like(settings.polish))

@@ -18,7 +18,7 @@ from tests.models import quick_jit
 from tests.solver.random_models import random_case
 
 STRUCTURES, SEEDS = range(75), range(3)
-SAMPLE = [8, 19, 28, 35]
+SAMPLE = [3, 7, 13, 19]
 STEP = 1e-5
 
 

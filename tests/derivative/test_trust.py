@@ -83,7 +83,7 @@ def test_an_active_set_in_doubt_is_warned_of(monkeypatch):
     model = deblurring()
 
     def of(lam):
-        return jnp.sum(model.solve({"B": data, "lam": lam}, tol=1e-2)["U"] ** 2)
+        return jnp.sum(model.solve({"B": data, "lam": lam}, tol=0.5)["U"] ** 2)
 
     with pytest.warns(admm.DerivativeWarning, match=r"in doubt by about \d\.\de-\d\d .* a tighter tol"):
         run(quick_jit(jax.grad(of)), 0.01)
@@ -131,7 +131,7 @@ def test_what_cannot_be_asked_for():
         model.diagnose(DEBLURRING, along=["B"])
     with pytest.raises(admm.ParameterError, match="unknown Param 'mu'"):
         model.diagnose(DEBLURRING, along=["mu"])
-    with pytest.raises(admm.DataError, match="'derivative' must be one of 'implicit', 'unroll'"):
+    with pytest.raises(admm.DataError, match="'derivative' takes 'implicit' or 'unroll'"):
         model.solve(DEBLURRING, derivative="adjoint")
     with pytest.raises(admm.DataError, match="adjoint names 'V'"):
         model.solve(DEBLURRING, adjoint={"V": IMAGE})

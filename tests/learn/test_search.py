@@ -136,7 +136,6 @@ def test_a_solve_that_fails_is_no_place_to_start(model):
     broken = jax.tree.map(lambda leaf: leaf * jnp.nan if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf, good)
     kept = usable(broken, good)
     assert np.array_equal(kept["U"], good["U"])
-    assert float(kept.state.rho) == 0  # chosen anew for the next lam
 
 
 @pytest.mark.parametrize(

@@ -94,12 +94,16 @@ def read(problem: Problem, x: Point, duals: tuple[Array, ...]) -> tuple[Reading,
     """The reading of each penalty of the lifted problem at x and its duals; differentiable in all of them.
 
     It is made with the rho that gives A x + b and p / rho the same size, so that neither is lost in the other's
-    rounding; the solver's own rho may be far from it.
+    rounding; the solver's own rho may be far from it. Where all of A x + b is held it is rounding, and says nothing
+    of its size: it counts as half the digits of x at least.
     """
     out = []
+    largest = jnp.max(jnp.stack([jnp.max(jnp.abs(value), initial=0) for value in x.values()]))
+    least = lax.stop_gradient(largest) * jnp.finfo(largest.dtype).eps ** 0.5
     for penalty, dual in zip(lift(problem).penalties, duals, strict=True):
         v = penalty.map(x) + penalty.offset
         size, force = (lax.stop_gradient(jnp.max(jnp.abs(a), initial=0)) for a in (v, dual))
+        size = jnp.maximum(size, least)
         known = (size > 0) & (force > 0) & jnp.isfinite(size) & jnp.isfinite(force)
         rho = jnp.where(known, jnp.where(known, force, 1) / jnp.where(known, size, 1), 1)
         z = penalty.function.prox(v + dual / rho, 1 / rho)

@@ -25,23 +25,28 @@ STEP = 1e-5
 def a_change(problem, scale, rng):
     """A random change of every number of the problem by about a tenth, that keeps what is equal equal."""
 
-    def changed(leaf):
+    def relative(leaf):
         if not jnp.issubdtype(leaf.dtype, jnp.floating):
             return np.zeros(leaf.shape, float0)
-        finite = jnp.where(jnp.isfinite(leaf), leaf, 0)
-        step = 0.1 * jnp.asarray(rng.normal(size=leaf.shape)) * (jnp.abs(finite) + 1e-3 * scale * (jnp.ndim(leaf) > 0))
-        return jnp.where(jnp.isfinite(leaf), step, 0)
+        return 0.1 * jnp.asarray(rng.normal(size=leaf.shape)) * jnp.where(jnp.isfinite(leaf), leaf, 0)
 
-    change = jax.tree.map(changed, problem)
+    def moved(leaf):
+        return relative(leaf) + 0.01 * scale * jnp.asarray(rng.normal(size=leaf.shape)) * (jnp.ndim(leaf) > 0)
+
+    change = jax.tree.map(relative, problem)  # weights of zero stay zero, and bounds do not cross
+    quadratics = tuple(replace(step, data=moved(q.data)) for q, step in zip(problem.quadratics, change.quadratics,
+                                                                           strict=True))  # fmt: skip
     penalties = []
     for penalty, step in zip(problem.penalties, change.penalties, strict=True):
+        if not penalty.function.is_constraint:
+            step = replace(step, offset=moved(penalty.offset))
         if isinstance(penalty.function, Box):
             lower, upper = (jnp.broadcast_to(b, penalty.map.out_shape) for b in
                             (penalty.function.lower, penalty.function.upper))  # fmt: skip
             if bool(jnp.any(lower == upper)):  # equations may be redundant: they move with x, so that they still hold
                 step = jax.tree.map(_nothing, step)
         penalties.append(step)
-    return replace(change, penalties=tuple(penalties))
+    return replace(change, quadratics=quadratics, penalties=tuple(penalties))
 
 
 def _nothing(leaf):

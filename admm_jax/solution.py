@@ -112,9 +112,16 @@ class Solution:
         short = self._abstract()
         if short is not None:
             return html.escape(short)
-        rows = [(html.escape(key), html.escape(value)) for key, value in self._rows()]
-        cells = "".join(f"<tr><th style='text-align:left'>{key}</th><td>{value}</td></tr>" for key, value in rows)
-        return f"<table>{cells}</table>"
+        return html_table(self._rows())
+
+
+def html_table(rows: list[tuple[str, str]]) -> str:
+    """Names and values as a table for a notebook."""
+    cells = "".join(
+        f"<tr><th style='text-align:left'>{html.escape(key)}</th><td>{html.escape(value)}</td></tr>"
+        for key, value in rows
+    )
+    return f"<table>{cells}</table>"
 
 
 def oriented(solution: Solution, sense: int) -> Solution:

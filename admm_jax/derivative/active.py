@@ -36,10 +36,9 @@ class Reading:
     p: Array
     rho: Array
 
-    @property
-    def argument(self) -> Array:
-        """z + p / rho, of which z is the prox."""
-        return self.z + self.p / self.rho
+    def argument(self, sigma: Array) -> Array:
+        """z + p / sigma, of which z is the prox with step 1 / sigma."""
+        return self.z + self.p / sigma
 
 
 @pytree_dataclass
@@ -203,5 +202,5 @@ def displacement(
 
 def _reaction(penalty: Penalty, change: Penalty, reading: Reading) -> Array:
     """d prox(v) in the direction of the function's own parameters, v fixed."""
-    v, step = reading.argument, 1 / reading.rho
+    v, step = reading.argument(reading.rho), 1 / reading.rho
     return jax.jvp(lambda f: f.prox(v, step), (penalty.function,), (change.function,))[1]

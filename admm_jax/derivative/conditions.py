@@ -87,17 +87,13 @@ def force(problem: Problem, x: Point, readings: tuple[Reading, ...], direct: tup
     return stationarity(problem, e, tuple(duals), zero)
 
 
-def _argument(reading: Reading, sigma: Array) -> Array:
-    return reading.z + reading.p / sigma
-
-
 def jacobian(system: Linearised, v: Duals) -> Duals:
     """J_j v_j for each penalty that is not direct."""
     out = []
     for penalty, reading, u in zip(
         system.general(system.problem.penalties), system.general(system.readings), v, strict=True
     ):
-        at = _argument(reading, system.sigma)
+        at = reading.argument(system.sigma)
         out.append(jax.jvp(lambda w, g=penalty.function: g.prox(w, 1 / system.sigma), (at,), (u,))[1])
     return tuple(out)
 
@@ -190,7 +186,7 @@ def changes(problem: Problem, tangent: Problem, system: Linearised) -> tuple[Poi
         for penalty, reading, is_direct in zip(lifted.penalties, system.readings, system.direct, strict=True):
             if not is_direct:
                 values.append(penalty.map(system.x) + penalty.offset)
-                proxes.append(penalty.function.prox(_argument(reading, system.sigma), 1 / system.sigma))
+                proxes.append(penalty.function.prox(reading.argument(system.sigma), 1 / system.sigma))
         return force(lifted, system.x, system.readings, system.direct, p), tuple(values), tuple(proxes)
 
     return jax.jvp(conditions, (problem,), (tangent,))[1]

@@ -20,7 +20,7 @@ from admm_jax.derivative.conditions import Linearised, hessian, system_at
 from admm_jax.problem import Point, Problem
 from admm_jax.prox.total_variation import TotalVariation
 from admm_jax.pytree import pytree_dataclass
-from admm_jax.solution import Solution
+from admm_jax.solution import Solution, html_table
 from admm_jax.solver.certificate import probe_signs
 from admm_jax.solver.loop import Settings
 from admm_jax.solver.plan import Plan
@@ -104,9 +104,7 @@ class Diagnosis:
         short = self._short()
         if short is not None:
             return html.escape(short)
-        rows = ((html.escape(key), html.escape(value)) for key, value in self._rows())
-        cells = "".join(f"<tr><th style='text-align:left'>{key}</th><td>{value}</td></tr>" for key, value in rows)
-        return f"<table>{cells}</table>"
+        return html_table(self._rows())
 
 
 @partial(jax.jit, static_argnames=("plan", "dtype"))

@@ -169,7 +169,12 @@ def _examine(problem: Problem, plan: Plan, run: Run, settings: Settings) -> tupl
         due = settings.polish & (state.iteration >= run.polish_at)
         raw = point, duals
         point, duals = _polished(problem, run, point, duals, due, settings)
-        took = due & (_charged(lifted, point, duals, run.units) <= _charged(lifted, *raw, run.units))
+        polished = point, duals
+        took = lax.cond(
+            due,
+            lambda: _charged(lifted, *polished, run.units) <= _charged(lifted, *raw, run.units),
+            lambda: jnp.zeros((), bool),
+        )
         point, duals = select(took | ~due, (point, duals), raw)
     quick = promise(lifted, point, duals, run.units)
     if plan.regions:

@@ -52,6 +52,16 @@ OPTIONS: dict[str, Option] = {
     ),
     "derivative_nan": Option(True, 0, 1, bool, "NaN for a derivative that has no basis; `solve` only", static=True),
     "derivative_warning": Option(True, 0, 1, bool, "warn of a derivative that is in doubt; `solve` only", static=True),
+    "batching": Option(
+        "auto",
+        0,
+        0,
+        str,
+        "under `jax.vmap`, problems together (parallel) or one after another (sequential); auto: by what is faster; "
+        "`solve` only",
+        static=True,
+        choices=("auto", "sequential", "parallel"),
+    ),
     "time_limit": Option(math.inf, 0, math.inf, float, "seconds; `optimize` only", pure=False),
     "verbosity": Option(0, 0, 2, int, "0 quiet, 1 a bar, 2 a table; `optimize` only", pure=False),
 }

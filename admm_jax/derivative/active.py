@@ -20,9 +20,12 @@ from admm_jax.problem import Penalty, Point, Problem
 from admm_jax.prox.functions import L1, Box, GroupL2, Hinge, Huber, L1Ball, L2Ball, LInf
 from admm_jax.prox.total_variation import TotalVariation
 from admm_jax.pytree import pytree_dataclass
+from admm_jax.solver.certificate import initial_units, larger, size_of
 from admm_jax.solver.plan import Plan
 from admm_jax.solver.regions import Regions, find_regions
 from admm_jax.solver.rewrite import lift
+from admm_jax.solver.state import data_point, right_hand_side
+from admm_jax.solver.vectors import dtype_of
 
 
 @pytree_dataclass
@@ -94,11 +97,12 @@ def read(problem: Problem, x: Point, duals: tuple[Array, ...]) -> tuple[Reading,
 
     It is made with the rho that gives A x + b and p / rho the same size, so that neither is lost in the other's
     rounding; the solver's own rho may be far from it. Where all of A x + b is held it is rounding, and says nothing
-    of its size: it counts as half the digits of x at least.
+    of its size: it counts as half the digits of x at least, and of what the data say of x, which may be zero.
     """
     out = []
-    largest = jnp.max(jnp.stack([jnp.max(jnp.abs(value), initial=0) for value in x.values()]))
-    least = lax.stop_gradient(largest) * jnp.finfo(largest.dtype).eps ** 0.5
+    told = initial_units(problem, data_point(problem, right_hand_side(problem, dtype_of(x)))[0])
+    largest = lax.stop_gradient(larger(told.point, size_of(x)))
+    least = largest * jnp.finfo(largest.dtype).eps ** 0.5
     for penalty, dual in zip(lift(problem).penalties, duals, strict=True):
         v = penalty.map(x) + penalty.offset
         size, force = (lax.stop_gradient(jnp.max(jnp.abs(a), initial=0)) for a in (v, dual))

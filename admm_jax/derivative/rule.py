@@ -23,6 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
+from jax.custom_batching import sequential_vmap
 from jax.dtypes import float0
 
 from admm_jax.derivative import linear_solve, trust
@@ -95,7 +96,8 @@ def _solution(
     state: State | None,
 ) -> Solution:
     del adjoint
-    return solve_only(problem, settings, x, state, plan=plan, dtype=dtype)
+    run = partial(solve_only, plan=plan, dtype=dtype)
+    return (sequential_vmap(run) if plan.sequential else run)(problem, settings, x, state)
 
 
 @_solution.defjvp

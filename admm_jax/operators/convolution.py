@@ -20,7 +20,16 @@ from admm_jax.operators.base import Operator, Shape
 from admm_jax.operators.convolution_plan import IMPLEMENTATIONS, choose_implementation, factorise
 from admm_jax.pytree import pytree_dataclass, replace, static
 
-__all__ = ["Conv2D", "FFTConv2D", "SeparableConv2D", "factorise", "plan_convolution", "prepare", "specialise"]
+__all__ = [
+    "Conv2D",
+    "FFTConv2D",
+    "SeparableConv2D",
+    "SparseConv2D",
+    "factorise",
+    "plan_convolution",
+    "prepare",
+    "specialise",
+]
 
 MODES = ("full", "same", "valid")
 NAMES = {
@@ -28,6 +37,7 @@ NAMES = {
     "lax": "XLA's convolution",
     "shift": "shift-and-add",
     "separable": "separable",
+    "sparse": "its taps that are not zero",
     "fft": "FFT",
 }
 
@@ -44,8 +54,8 @@ class Conv2D:
         in_shape: (m, n).
         mode: "full", "same" or "valid".
         flip: true for convolution, false for correlation.
-        implementation: "lax", "shift", "fft", "separable", or "auto" for the fastest known for these sizes.
-            "separable" needs a kernel whose values are known when the operator is traced.
+        implementation: "lax", "shift", "fft", "separable", "sparse", or "auto" for the fastest known for these sizes.
+            "separable" and "sparse" need a kernel whose values are known when the operator is traced.
 
     Raises:
         ValueError: unknown mode or implementation; kernel not 2-D, empty, or larger than the image in mode "valid".
@@ -101,14 +111,14 @@ class Conv2D:
 
     def __call__(self, x: Array) -> Array:
         name = self._resolve(x)
-        if name in ("fft", "separable"):
+        if name in ("fft", "separable", "sparse"):
             return specialise(self, name)(x)
         apply = corr.correlate_lax if name == "lax" else corr.correlate_shift
         return apply(x, self.taps, self.padding)
 
     def adjoint(self, y: Array) -> Array:
         name = self._resolve(y)
-        if name in ("fft", "separable"):
+        if name in ("fft", "separable", "sparse"):
             return specialise(self, name).adjoint(y)
         apply = corr.correlate_lax if name == "lax" else corr.correlate_shift
         return apply(y, self.taps[::-1, ::-1], corr.complement(self.kernel_shape, self.padding))
@@ -159,6 +169,47 @@ class SeparableConv2D:
     def adjoint(self, y: Array) -> Array:
         padding = corr.complement(self.kernel_shape, self.padding)
         return corr.correlate_separable(y, self.columns[:, ::-1], self.rows[:, ::-1], padding)
+
+
+@pytree_dataclass
+class SparseConv2D:
+    """A convolution with few taps that are not zero, such as the path of a camera's motion.
+
+    Arguments:
+        values: (t,), the taps as a correlation reads them, filled up with zeros.
+        offsets: (t, 2) integers, where they are in the kernel: data, so that another path compiles nothing anew.
+        in_shape: (m, n).
+        kernel_shape: (p, q).
+        mode: "full", "same" or "valid".
+        flip: whether the kernel was given for convolution.
+    """
+
+    values: Array
+    offsets: Array
+    in_shape: Shape = static()
+    kernel_shape: tuple[int, int] = static()
+    mode: str = static()
+    flip: bool = static()
+
+    @property
+    def padding(self) -> corr.Padding:
+        return corr.mode_padding(self.kernel_shape, self.mode, self.flip)
+
+    @property
+    def out_shape(self) -> Shape:
+        return corr.result_shape((self.in_shape[0], self.in_shape[1]), self.kernel_shape, self.padding)
+
+    @property
+    def description(self) -> str:
+        return _describe(self.flip, self.kernel_shape, self.mode, f"{self.values.shape[0]} taps")
+
+    def __call__(self, x: Array) -> Array:
+        return corr.correlate_sparse(x, self.values, self.offsets, self.kernel_shape, self.padding)
+
+    def adjoint(self, y: Array) -> Array:
+        last = jnp.asarray(self.kernel_shape, self.offsets.dtype) - 1
+        padding = corr.complement(self.kernel_shape, self.padding)
+        return corr.correlate_sparse(y, self.values, last - self.offsets, self.kernel_shape, padding)
 
 
 @pytree_dataclass
@@ -220,35 +271,42 @@ def specialise(op: Conv2D, implementation: str, dtype: DTypeLike | None = None) 
 
     Arguments:
         op: the convolution.
-        implementation: "lax", "shift", "fft" or "separable"; all but the last are traceable in the kernel.
+        implementation: "lax", "shift" or "fft", traceable in the kernel, "separable" or "sparse", which are not.
         dtype: of the computation, to which the kernel is brought; by default the kernel's own.
 
     Returns:
-        A `Conv2D`, `FFTConv2D` or `SeparableConv2D`; its leaves are NumPy's where the kernel is, and JAX's where not.
+        The operator; its leaves are NumPy's where the kernel is, and JAX's where not.
 
     Raises:
-        ValueError: "separable" with a kernel that is traced, or not of rank 1 or 2 to the rounding of `dtype`.
+        ValueError: "separable" or "sparse" with a kernel that is traced; "separable" with one that is not of rank 1 or
+            2 to the rounding of `dtype`.
     """
     dtype = _float_dtype(op.kernel) if dtype is None else dtype
-    if implementation != "separable":
+    if implementation in ("lax", "shift", "fft"):
         op = replace(op, kernel=_as_float(op.kernel, dtype), implementation=implementation)
         return prepare(op) if implementation == "fft" else op
     if isinstance(op.kernel, Tracer):
-        raise ValueError("Conv2D: implementation 'separable' needs the kernel's values, but the kernel is traced")
-    factors = factorise(np.asarray(op.kernel), dtype=dtype)
+        raise ValueError(
+            f"Conv2D: implementation {implementation!r} needs the kernel's values, but the kernel is traced"
+        )
+    taps = np.asarray(op.kernel)[::-1, ::-1] if op.flip else np.asarray(op.kernel)
+
+    def owned(values: np.ndarray, kind: DTypeLike) -> Any:
+        return jnp.asarray(values, kind) if isinstance(op.kernel, jax.Array) else values.astype(kind)
+
+    if implementation == "sparse":
+        offsets = np.argwhere(taps)
+        fill = -len(offsets) % corr.SPARSE_TURN if len(offsets) else corr.SPARSE_TURN
+        values = np.pad(taps[taps != 0], (0, fill))
+        offsets = np.pad(offsets, ((0, fill), (0, 0)))
+        return SparseConv2D(
+            owned(values, dtype), owned(offsets, np.int32), op.in_shape, op.kernel_shape, op.mode, op.flip
+        )
+    factors = factorise(taps, dtype=dtype)
     if factors is None:
         p, q = op.kernel_shape
         raise ValueError(f"Conv2D: implementation 'separable' needs a kernel of rank 1 or 2, got {p}×{q} of more")
-    columns: Any
-    rows: Any
-    columns, rows = factors
-    if op.flip:
-        columns, rows = columns[:, ::-1], rows[:, ::-1]
-    if isinstance(op.kernel, jax.Array):
-        columns, rows = jnp.asarray(columns, dtype), jnp.asarray(rows, dtype)
-    else:
-        columns, rows = columns.astype(dtype), rows.astype(dtype)
-    return SeparableConv2D(columns, rows, op.in_shape, op.mode, op.flip)
+    return SeparableConv2D(owned(factors[0], dtype), owned(factors[1], dtype), op.in_shape, op.mode, op.flip)
 
 
 def plan_convolution(
@@ -269,7 +327,8 @@ def plan_convolution(
         return op.implementation, "as asked"
     factors = None if concrete_kernel is None else factorise(concrete_kernel, dtype=dtype)
     rank = None if factors is None else factors[0].shape[0]
-    return choose_implementation((op.in_shape[0], op.in_shape[1]), op.kernel_shape, platform, rank)
+    nonzero = None if concrete_kernel is None else int(np.count_nonzero(concrete_kernel))
+    return choose_implementation((op.in_shape[0], op.in_shape[1]), op.kernel_shape, platform, rank, nonzero)
 
 
 def _float_dtype(kernel: Array) -> DTypeLike:

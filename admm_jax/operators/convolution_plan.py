@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from jax.typing import DTypeLike
 
-IMPLEMENTATIONS = ("lax", "shift", "separable", "fft")
+IMPLEMENTATIONS = ("lax", "shift", "separable", "sparse", "fft")
 
 
 def factorise(
@@ -65,13 +65,21 @@ def factorise(
 SHIFT_TAPS = 100
 SEPARABLE_TAPS = 84
 
+# The sparse one took 0.045 / 0.17 / 0.47 ms for 42 taps of a 15×15 motion kernel on 128², 256² and 512² in float32,
+# where the FFT takes 0.12 / 0.5 / 1.8: a little more for a tap than shift-and-add.
+SPARSE_COST = 1.2
+
 # On accelerators the direct convolution is what the vendor's library is made for; kernels of the size of a large
 # motion blur are left to the FFT. This limit is an estimate and not a measurement.
 ACCELERATOR_TAPS = 31 * 31
 
 
 def choose_implementation(
-    in_shape: tuple[int, int], kernel_shape: tuple[int, int], platform: str, rank: int | None
+    in_shape: tuple[int, int],
+    kernel_shape: tuple[int, int],
+    platform: str,
+    rank: int | None,
+    nonzero: int | None = None,
 ) -> tuple[str, str]:
     """The fastest implementation known.
 
@@ -80,6 +88,7 @@ def choose_implementation(
         kernel_shape: (p, q).
         platform: JAX's name of the backend, such as "cpu" or "gpu".
         rank: of the kernel; None where it is not known, or more than a few.
+        nonzero: how many taps are not zero; None where it is not known.
 
     Returns:
         (implementation, reason).
@@ -92,6 +101,8 @@ def choose_implementation(
         return "lax", f"the direct convolution of {platform}"
     if rank is not None and rank * (p + q) < taps and rank * (p + q) <= SEPARABLE_TAPS:
         return "separable", f"rank {rank}: {rank * (p + q)} taps in 1-D passes instead of {taps}"
+    if nonzero is not None and SPARSE_COST * nonzero < min(taps, SHIFT_TAPS):
+        return "sparse", f"{nonzero} of {taps} taps are not zero"
     if taps <= SHIFT_TAPS:
         return "shift", f"{taps} taps in one fused pass; the FFT takes over at {SHIFT_TAPS}"
     return "fft", f"{taps} taps cost more than a pair of transforms of a {in_shape[0]}×{in_shape[1]} image"

@@ -23,6 +23,9 @@ UNROLLED_TAPS = 100
 TURN_TAPS = 48
 """About the taps of one turn of that loop; of two rows at least, as one row at a time is five times slower."""
 
+SPARSE_TURN = 8
+"""Taps that the sparse correlation adds in one pass over the image."""
+
 
 def mode_padding(kernel_shape: tuple[int, int], mode: str, flip: bool) -> Padding:
     """The padding that gives `scipy.signal.convolve2d` (`flip`) or `correlate2d` in `mode`.
@@ -130,6 +133,33 @@ def correlate_separable(x: Array, columns: Array, rows: Array, padding: Padding)
         out = term if out is None else out + term
     assert out is not None
     return out
+
+
+def correlate_sparse(x: Array, values: Array, offsets: Array, kernel_shape: tuple[int, int], padding: Padding) -> Array:
+    """Correlation with the taps that are not zero: taps[offsets[i]] = values[i], taken `SPARSE_TURN` at a time.
+
+    Arguments:
+        x: (m, n).
+        values: (t,), t a multiple of `SPARSE_TURN`.
+        offsets: (t, 2) integers, (row, column) in a kernel of `kernel_shape`; only their number is compiled in.
+        kernel_shape: (p, q).
+        padding: ((top, bottom), (left, right)).
+
+    Returns:
+        As `correlate_lax`.
+    """
+    out_shape = result_shape((x.shape[0], x.shape[1]), kernel_shape, padding)
+    padded = _pad_rows(_pad_columns(x, padding[1]), padding[0])
+
+    def turn(out: Array, step: tuple[Array, Array]) -> tuple[Array, None]:
+        some_values, some_offsets = step
+        for i in range(SPARSE_TURN):
+            out = out + some_values[i] * lax.dynamic_slice(padded, some_offsets[i], out_shape)
+        return out, None
+
+    zero = jnp.zeros(out_shape, jnp.result_type(x, values))
+    steps = values.reshape(-1, SPARSE_TURN), offsets.reshape(-1, SPARSE_TURN, 2)
+    return lax.scan(turn, zero, steps)[0]
 
 
 def _shifts(padded: Array, taps: Array, axis: int) -> Array:

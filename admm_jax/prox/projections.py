@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import jax.numpy as jnp
 from jax import Array
 
 
-def leading_dot(u: Array, v: Array) -> Array:
+def leading_dot(u: Array | Sequence[Array], v: Array | Sequence[Array]) -> Array:
     """sum_i u_i v_i over the leading axis, kept, written out: of the two differences of a pixel, say.
 
     XLA's CPU compiler makes a loop of so short a sum, and of all that is fused with it: ten times slower.
@@ -17,11 +19,15 @@ def leading_dot(u: Array, v: Array) -> Array:
     return total[None]
 
 
-def safe_norm(v: Array, axes: tuple[int, ...] | None = None, *, keepdims: bool = False) -> Array:
-    """||v||_2 over `axes`, with derivative 0 instead of NaN where the norm is zero."""
+def safe_norm(v: Array | Sequence[Array], axes: tuple[int, ...] | None = None, *, keepdims: bool = False) -> Array:
+    """||v||_2 over `axes`, with derivative 0 instead of NaN where the norm is zero.
+
+    Up to three parts, over which the norm runs, need not lie in one array.
+    """
     if axes == (0,) and 0 < len(v) <= 3:
         squared = leading_dot(v, v) if keepdims else leading_dot(v, v)[0]
     else:
+        v = jnp.asarray(v)
         squared = jnp.sum(v * v, axis=axes, keepdims=keepdims)
     positive = squared > 0
     return jnp.where(positive, jnp.sqrt(jnp.where(positive, squared, 1)), 0)

@@ -10,11 +10,14 @@ dual field p is feasible at any moment and does not depend on t, so it is carrie
 
 from __future__ import annotations
 
+import math
+
 import jax.numpy as jnp
 from jax import Array, lax
 
 from admm_jax.operators.base import Difference
 from admm_jax.prox.functions import L1, GroupL2
+from admm_jax.prox.projections import safe_norm
 from admm_jax.pytree import pytree_dataclass, static
 
 
@@ -40,19 +43,65 @@ class TotalVariation:
         return self.lifted()(Difference(v.shape)(v))
 
     def prox_from(self, v: Array, step: Array, field: Array, iterations: Array | int) -> tuple[Array, Array]:
-        """`iterations` steps of FGP from the dual `field`; returns the prox and the new field."""
-        difference, dual = Difference(v.shape), self.lifted()
+        """`iterations` steps of FGP from the dual `field`; returns the prox and the new field.
+
+        The image is one line here, and the field of each axis lies behind as many zeros as its neighbours are apart:
+        D and D^T are differences of two slices that move no data, and XLA's CPU backend makes vector code of a step
+        (two to three times as fast as one on padded images). Where a row ends there is no edge: its weight is zero.
+        """
+        difference, size = Difference(v.shape), v.size
         rate = 1 / (4 * v.ndim * step)
+        strides = [math.prod(v.shape[axis + 1 :]) for axis in range(v.ndim)]
+        edges = [part.astype(v.dtype) for part in _edges(v.shape)]
+        line = v.ravel()
+        weight = jnp.asarray(self.weight, v.dtype)
+        if self.p == 1:
+            limits = [part * edge for part, edge in zip(self._per_edge(field), edges, strict=True)]
+        else:
+            limits = edges
+            weight = weight if weight.ndim == 0 else jnp.broadcast_to(weight, v.shape).ravel()
 
-        def body(_: int, carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-            previous, extrapolated, t = carry
-            gradient = difference(v - step * difference.adjoint(extrapolated))
-            current = dual.project_dual(extrapolated + rate * gradient)
+        def project(parts: list[Array]) -> list[Array]:
+            pairs = zip(parts, limits, strict=True)
+            if self.p == 1:
+                return [jnp.clip(part, -limit, limit) for part, limit in pairs]
+            parts = [part * edge for part, edge in pairs]
+            shrink = jnp.minimum(weight / jnp.maximum(safe_norm(parts, (0,)), jnp.finfo(v.dtype).tiny), 1)
+            return [part * shrink for part in parts]
+
+        def body(_: int, carry: tuple) -> tuple:
+            previous, extrapolated, w, t = carry
+            fields = list(zip(extrapolated, strides, strict=True))
+            inside = line - step * sum(buffer[:size] - buffer[stride:] for buffer, stride in fields)
+            # written into memory that is there already; the barrier keeps it from being computed again for each axis
+            w = lax.optimization_barrier(lax.dynamic_update_slice(w, inside, (0,)))
+            ascent = [buffer[stride:] + rate * (w[stride : stride + size] - w[:size]) for buffer, stride in fields]
+            current = project(ascent)
             following = (1 + jnp.sqrt(1 + 4 * t * t)) / 2  # Beck & Teboulle 2009, equation 4.2
-            return current, current + (t - 1) / following * (current - previous), following
+            ahead = [new + (t - 1) / following * (new - old) for new, old in zip(current, previous, strict=True)]
+            pairs = zip(fields, ahead, strict=True)
+            extrapolated = [lax.dynamic_update_slice(buffer, new, (stride,)) for (buffer, stride), new in pairs]
+            return current, extrapolated, w, following
 
-        field, *_ = lax.fori_loop(0, iterations, body, (field, field, jnp.ones((), v.dtype)))
+        parts = [part.ravel() for part in field]
+        buffers = [jnp.pad(part, (stride, 0)) for part, stride in zip(parts, strides, strict=True)]
+        start = (parts, buffers, jnp.zeros(size + max(strides), v.dtype), jnp.ones((), v.dtype))
+        parts, *_ = lax.fori_loop(0, iterations, body, start)
+        field = jnp.stack(parts).reshape(field.shape)
         return v - step * difference.adjoint(field), field
+
+    def _per_edge(self, field: Array) -> Array:
+        """The weight of every edge, (ndim, pixels)."""
+        return jnp.broadcast_to(jnp.asarray(self.weight, field.dtype), field.shape).reshape(len(field), -1)
 
     def invalid(self) -> Array:
         return self.lifted().invalid()
+
+
+def _edges(shape: tuple[int, ...]) -> list[Array]:
+    """Along each axis, which pixels of the flattened array have a neighbour ahead."""
+    out = []
+    for axis, size in enumerate(shape):
+        ahead = jnp.expand_dims(jnp.arange(size) < size - 1, [i for i in range(len(shape)) if i != axis])
+        out.append(jnp.broadcast_to(ahead, shape).ravel())
+    return out

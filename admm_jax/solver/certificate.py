@@ -121,15 +121,25 @@ def row_length(problem_map: LinearMap, dtype: jnp.dtype) -> Array:
 
 
 def initial_units(problem: Problem, point: Point) -> Units:
-    """Units before the first iteration: `point` is what the quadratics say; offsets b of A x + b say |b| / ||A||."""
+    """Units before the first iteration: `point` is what the quadratics say; offsets b of A x + b say |b| / ||A||.
+
+    Of a constraint's b only what lies outside, for the rest asks nothing of x, even where A is next to nothing; but all
+    of it where nothing else says anything.
+    """
     dtype = dtype_of(point)
-    extent = size_of(point)
+    extent, inside = size_of(point), jnp.zeros((), dtype)
     for penalty in problem.penalties:
-        if np.ndim(penalty.offset) == 0 and not penalty.function.is_constraint:
+        constraint = penalty.function.is_constraint
+        if np.ndim(penalty.offset) == 0 and not constraint:
             continue  # a norm or a variation of the variables themselves: it says nothing of their size
         length = row_length(penalty.map, dtype)
-        size = jnp.max(jnp.abs(penalty.offset))
-        extent = jnp.maximum(extent, jnp.where(length > 0, size / jnp.where(length > 0, length, 1), 0))
+        offset = jnp.broadcast_to(jnp.asarray(penalty.offset, dtype), penalty.map.out_shape)
+        outside = penalty.function.violation(offset) if constraint else offset
+        whole, asked = (
+            jnp.where(length > 0, jnp.max(jnp.abs(b)) / jnp.where(length > 0, length, 1), 0) for b in (offset, outside)
+        )
+        extent, inside = jnp.maximum(extent, asked), jnp.maximum(inside, whole)
+    extent = jnp.where(extent > 0, extent, inside)
     return Units(extent, extent)
 
 

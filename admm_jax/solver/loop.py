@@ -128,7 +128,7 @@ def begin(
     costs several times the iterations that the start saves.
     """
     workspace = make_workspace(problem, plan, dtype)
-    data, curvature = data_point(problem, workspace, dtype)
+    data, curvature = data_point(problem, workspace.rhs)
     automatic = initial_rho(problem, workspace, data, curvature)
     rho = jnp.where(settings.rho > 0, settings.rho, automatic).astype(dtype)
     fresh = initial_state(problem, plan, workspace, rho, x)

@@ -29,8 +29,10 @@ from jax import Array, lax
 
 from admm_jax.problem import Problem
 from admm_jax.pytree import pytree_dataclass, replace
+from admm_jax.solver.certificate import RADIUS
 from admm_jax.solver.rewrite import VECTOR
 from admm_jax.solver.state import Workspace, matrix_of
+from admm_jax.solver.vectors import select
 
 TRIALS = 150  # evaluations of the inner problem in all
 NEWTON = 15  # accepted steps for one set of multipliers
@@ -38,6 +40,7 @@ HALVINGS = 12
 OUTER = 14  # updates of the multipliers
 GROWTH = 10.0  # of sigma, at each of them
 CEILING = 1e7  # of sigma, relative to its start
+NEAR = 2.0  # of two sets of multipliers that prove about the same, the later is taken
 
 
 @pytree_dataclass
@@ -55,7 +58,7 @@ class _Search:
 
     `value`, `slope` along the step and `steepness`, the length of the gradient, belong to `at`. The outer loop has
     `solved`, the place that solved the last inner problem, `p`, `sigma` and `moved`: how far the last update moved
-    p / sigma, relative to A x + b.
+    p / sigma, relative to A x + b; and the `best` pair so far by the gap that it proves, the least of which is `least`.
     """
 
     at: _Place
@@ -68,6 +71,8 @@ class _Search:
     p: tuple[Array, ...]
     sigma: Array
     moved: Array
+    best: tuple[_Place, tuple[Array, ...]]
+    least: Array
     trials: Array
     newton: Array
     outer: Array
@@ -128,6 +133,7 @@ def polish(
             summed = jnp.abs(e) + eps * (jnp.abs(q) @ extent + jnp.abs(quadratic.data))
             noise = noise + jnp.abs(q).T @ (weight * summed)
         moved = jnp.zeros((), dtype)  # of the multipliers, over sigma: the primal error A x + b - prox(v)
+        proved = scale = reach = moved
         multipliers = []
         for penalty, image, dual in zip(problem.penalties, trial.images, s.p, strict=True):
             a, g = matrix_of(penalty.map), penalty.function
@@ -145,7 +151,12 @@ def polish(
             change = jnp.max(jnp.abs(pi - dual)) / sigma
             whole = jnp.max(jnp.abs(a) @ extent) + jnp.max(jnp.abs(penalty.offset))
             moved = jnp.maximum(moved, change / jnp.maximum(jnp.maximum(whole, change), tiny))
+            scale, reach = jnp.maximum(scale, jnp.max(jnp.abs(pi))), jnp.maximum(reach, whole)
+            outside = g.violation(image)
+            proved = proved + jnp.maximum(g.fenchel_gap(image - outside, pi), 0) + 2 * jnp.sum(jnp.abs(pi * outside))
             multipliers.append(pi)
+        # as the certificate will count it
+        proved = proved + RADIUS * jnp.max(extent) * jnp.sum(jnp.abs(gradient - tau * drift))
 
         steepness = jnp.linalg.norm(gradient)
         accepted = (value <= s.value + 1e-4 * s.t * s.slope + 16 * eps * slack) | (s.t < 2.0**-HALVINGS)
@@ -172,6 +183,10 @@ def polish(
         )
         still = (moved <= 32 * eps) & ((moved >= s.moved / 2) | (moved <= eps))
         pull = tau * jnp.linalg.norm(drift)  # of the proximal term: an error in stationarity
+        pair = trial, tuple(multipliers)
+        # p = sigma (...) is known to sigma eps |A x + b|: not worse than half its digits
+        ceiling = CEILING * rho
+
         fresh = replace(
             s,
             at=_place(problem, trial.x),
@@ -180,9 +195,11 @@ def polish(
             slope=jnp.zeros_like(value),
             steepness=jnp.full_like(value, jnp.inf),
             solved=trial,
-            p=tuple(multipliers),
-            sigma=jnp.minimum(sigma * GROWTH, CEILING * rho),
+            p=pair[1],
+            sigma=jnp.minimum(sigma * GROWTH, jnp.maximum(ceiling, sigma)),
             moved=moved,
+            best=select(proved <= NEAR * s.least, pair, s.best),
+            least=jnp.minimum(proved, s.least),
             newton=jnp.zeros_like(s.newton),
             outer=s.outer + 1,
             done=(s.outer + 1 >= OUTER) | (still & (pull <= 8 * eps * size)),
@@ -203,10 +220,13 @@ def polish(
         p=p,
         sigma=rho,
         moved=zero + jnp.inf,
+        best=(place, p),
+        least=zero + jnp.inf,
         trials=count,
         newton=count,
         outer=count,
         done=count > 0,
     )
     end = lax.while_loop(unfinished, body, start)
-    return end.solved.x, end.solved.e, end.p
+    place, p = end.best
+    return place.x, place.e, p

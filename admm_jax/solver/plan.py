@@ -40,6 +40,7 @@ class Plan:
     regions: bool = False  # polishing on flat regions applies
     first_polish: int = 50
     polish_every: int = 15
+    sequential: bool = False  # under `vmap`, one problem after another
     unroll: int = 0  # so many iterations exactly, to be differentiated one by one; 0: iterate until the gap is reached
     derivative_nan: bool = True  # a derivative that has no basis becomes NaN
     derivative_warning: bool = True  # one that is in doubt is warned of

@@ -54,13 +54,18 @@ def offset_of(penalty_map_shape: tuple[int, ...], offset: Array, dtype: jnp.dtyp
     return jnp.broadcast_to(jnp.asarray(offset, dtype), penalty_map_shape)
 
 
-def make_workspace(problem: Problem, plan: Plan, dtype: jnp.dtype) -> Workspace:
-    """The parts of the x-update that no iteration changes."""
+def right_hand_side(problem: Problem, dtype: jnp.dtype) -> Point:
+    """sum Q^T W d - c."""
     rhs = problem.zeros(dtype)
     for quadratic in problem.quadratics:
         data = jnp.broadcast_to(quadratic.data, quadratic.map.out_shape).astype(dtype)
         rhs = add(rhs, quadratic.map.adjoint(quadratic.weight * data))
-    rhs = {k: v - problem.linear[k] if k in problem.linear else v for k, v in rhs.items()}
+    return {k: v - problem.linear[k] if k in problem.linear else v for k, v in rhs.items()}
+
+
+def make_workspace(problem: Problem, plan: Plan, dtype: jnp.dtype) -> Workspace:
+    """The parts of the x-update that no iteration changes."""
+    rhs = right_hand_side(problem, dtype)
     empty = jnp.zeros((0, 0), dtype)
     if not plan.dense:
         return Workspace(rhs, empty, empty)
@@ -92,14 +97,15 @@ def factorise(workspace: Workspace, plan: Plan, rho: Array) -> Array:
     return jsl.cholesky(matrix + shift * jnp.eye(matrix.shape[0], dtype=matrix.dtype), lower=True)
 
 
-def data_point(problem: Problem, workspace: Workspace, dtype: jnp.dtype) -> tuple[Point, Array]:
+def data_point(problem: Problem, rhs: Point) -> tuple[Point, Array]:
     """The steepest-descent point of the quadratics from zero: what the data say of x's size; and its curvature."""
+    dtype = dtype_of(rhs)
     curvature = jnp.zeros((), dtype)
     for quadratic in problem.quadratics:
-        curvature = curvature + jnp.sum(quadratic.weight * quadratic.map(workspace.rhs) ** 2)
-    squared = dot(workspace.rhs, workspace.rhs)
+        curvature = curvature + jnp.sum(quadratic.weight * quadratic.map(rhs) ** 2)
+    squared = dot(rhs, rhs)
     length = jnp.where(curvature > 0, squared / jnp.maximum(curvature, jnp.finfo(dtype).tiny), 0)
-    return add_scaled(problem.zeros(dtype), length, workspace.rhs), curvature
+    return add_scaled(problem.zeros(dtype), length, rhs), curvature
 
 
 def initial_rho(problem: Problem, workspace: Workspace, x: Point, curvature: Array) -> Array:

@@ -21,7 +21,7 @@ from admm_jax.operators.convolution import (
 )
 from tests.operators.dense import DTYPES, check_operator, precision, tolerance
 
-IMPLEMENTATIONS = ("lax", "shift", "separable", "fft")
+IMPLEMENTATIONS = ("lax", "shift", "separable", "sparse", "fft")
 SHAPE = (6, 5)
 KERNELS = [(1, 1), (1, 3), (2, 5), (3, 3), (5, 4), (7, 2), (9, 8)]
 
@@ -176,6 +176,10 @@ def test_plan() -> None:
     assert plan((1, 9), kernel=np.ones((1, 9)))[0] == "shift"
     assert plan((15, 15), kernel=low_rank((15, 15), rank=5))[0] == "fft"
     assert plan((61, 61), kernel=np.ones((61, 61)))[0] == "fft"
+    path = np.eye(15) + 0.5 * np.eye(15, k=1)  # twenty-nine taps of full rank
+    assert plan((15, 15), kernel=path) == ("sparse", "29 of 225 taps are not zero")
+    assert plan((15, 15), kernel=np.fliplr(path) + path)[0] == "sparse"
+    assert plan((4, 4), kernel=np.eye(4) + np.ones((4, 4)))[0] == "shift"
     assert plan((5, 5), platform="gpu", kernel=np.ones((5, 5)))[0] == "lax"
     assert plan((41, 41), platform="gpu")[0] == "fft"
     assert plan((5, 5), implementation="fft") == ("fft", "as asked")
@@ -191,6 +195,7 @@ def test_specialised_operators_and_their_descriptions() -> None:
     assert separable.description == "conv2d 5×4 same, separable rank 1"
     assert isinstance(transformed, FFTConv2D)
     assert transformed.description == "conv2d 5×4 same, FFT 12×12"
+    assert specialise(op, "sparse").description == "conv2d 5×4 same, 24 taps"  # twenty, in turns of eight
     correlated = Conv2D(kernel, (9, 9), "full", False, "lax")
     assert correlated.description == "corr2d 5×4 full, XLA's convolution"
     np.testing.assert_allclose(op(jnp.ones((9, 9))), separable(jnp.ones((9, 9))), atol=1e-5)
@@ -235,5 +240,26 @@ def test_bad_operators_are_refused() -> None:
     for bad in (jnp.ones(3), jnp.ones((0, 3)), jnp.ones((1, 3, 3))):
         with pytest.raises(ValueError, match="kernel must be a non-empty 2-D array, got shape"):
             Conv2D(bad, SHAPE, "same", True)(jnp.ones(SHAPE))
-    with pytest.raises(ValueError, match="'separable' needs the kernel's values, but the kernel is traced"):
-        jax.jit(lambda k: specialise(Conv2D(k, SHAPE, "same", True), "separable")(jnp.ones(SHAPE)))(kernel)
+    for name in ("separable", "sparse"):
+        with pytest.raises(ValueError, match=f"'{name}' needs the kernel's values, but the kernel is traced"):
+            jax.jit(lambda k, name=name: specialise(Conv2D(k, SHAPE, "same", True), name)(jnp.ones(SHAPE)))(kernel)
+
+
+def test_sparse_kernels_share_a_program() -> None:
+    traces = 0
+
+    @jax.jit
+    def apply(op, x):
+        nonlocal traces
+        traces += 1
+        return op(x)
+
+    rng = np.random.default_rng(4)
+    x = rng.uniform(-1, 1, SHAPE).astype(np.float32)
+    for count in (1, 5, 8, 0):
+        kernel = np.zeros(35, np.float32)
+        kernel[rng.permutation(35)[:count]] = rng.uniform(0.5, 1, count)
+        kernel = kernel.reshape(5, 7)
+        found = apply(specialise(Conv2D(jnp.asarray(kernel), SHAPE, "same", True), "sparse"), x)
+        np.testing.assert_allclose(found, scipy.signal.convolve2d(x, kernel, "same"), atol=1e-6)
+    assert traces == 1

@@ -196,6 +196,12 @@ class SparseConv2D:
         return corr.mode_padding(self.kernel_shape, self.mode, self.flip)
 
     @property
+    def taps(self) -> Array:
+        return (
+            jnp.zeros(self.kernel_shape, self.values.dtype).at[self.offsets[:, 0], self.offsets[:, 1]].add(self.values)
+        )
+
+    @property
     def out_shape(self) -> Shape:
         return corr.result_shape((self.in_shape[0], self.in_shape[1]), self.kernel_shape, self.padding)
 
@@ -259,10 +265,17 @@ class FFTConv2D:
         return corr.apply_spectrum(y, jnp.conj(self.spectrum), self.periods, self._image_shape)
 
 
+def spectrum_of(op: Conv2D | SparseConv2D | FFTConv2D) -> Array:
+    """The kernel's spectrum at the periods that an FFT would take, however the convolution is done."""
+    if isinstance(op, FFTConv2D):
+        return op.spectrum
+    shape = corr.fft_shape((op.in_shape[0], op.in_shape[1]), op.kernel_shape, op.padding)
+    return corr.kernel_spectrum(op.taps, op.padding, shape)
+
+
 def prepare(op: Conv2D) -> FFTConv2D:
     """`op` with the kernel's spectrum computed; traceable and differentiable in the kernel."""
-    shape = corr.fft_shape((op.in_shape[0], op.in_shape[1]), op.kernel_shape, op.padding)
-    spectrum = corr.kernel_spectrum(_as_float(op.taps, _float_dtype(op.kernel)), op.padding, shape)
+    spectrum = spectrum_of(replace(op, kernel=_as_float(op.kernel, _float_dtype(op.kernel))))
     return FFTConv2D(spectrum, op.in_shape, op.kernel_shape, op.mode, op.flip)
 
 

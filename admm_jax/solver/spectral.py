@@ -2,15 +2,18 @@
 
     M^-1 r = crop F^-1 [ F pad r / (sum w |k^|^2 + sum omega a^) ]
 
-with k^ the spectrum that the convolution already holds, and a^ = 1 for a penalty on the image itself or the symbol of
+with k^ the kernel's spectrum, and a^ = 1 for a penalty on the image itself or the symbol of
 D^T D for one on its differences. It is exact up to the frame of the image. Certificates need it: their systems are
-ill-conditioned, and it halves their cost (measured on 15x15 kernels). The x-update does without: its few warm-started
+ill-conditioned, and it halves their cost (measured on 15x15 motion kernels; with small kernels a step costs less
+than the transforms, and under a separable Gaussian, which passes next to nothing of the high frequencies, a mean of
+omega is too poor a model of them). The x-update does without: its few warm-started
 steps are spent on the frame, which this model does not know, and plain conjugate gradients were twice as fast there.
 Terms that it does not know are left out: it stays symmetric and positive.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 
@@ -19,10 +22,14 @@ import numpy as np
 from jax import Array
 
 from admm_jax.operators.base import Difference
-from admm_jax.operators.convolution import FFTConv2D
+from admm_jax.operators.convolution import FFTConv2D, SparseConv2D, spectrum_of
+from admm_jax.operators.correlation import fft_shape
 from admm_jax.problem import LinearMap, Point, Problem
 from admm_jax.solver.linear import conjugate_gradients, normal
 from admm_jax.solver.vectors import dtype_of
+
+Convolution = SparseConv2D | FFTConv2D
+LARGE_KERNEL = 100  # taps
 
 
 def _single(linear_map: LinearMap) -> tuple | None:
@@ -30,27 +37,31 @@ def _single(linear_map: LinearMap) -> tuple | None:
     return linear_map.chains[0].ops if len(linear_map.chains) == 1 else None
 
 
-def _spectra(problem: Problem) -> list[tuple[FFTConv2D, Array]]:
-    """(convolution, weight) of each quadratic that is one FFT convolution of the one variable."""
+def _large(problem: Problem) -> list[tuple[Convolution, Array]]:
+    """(convolution, weight) of each quadratic that is one convolution of the one variable with a large kernel."""
     out = []
     for quadratic in problem.quadratics:
         ops = _single(quadratic.map)
-        if ops is not None and len(ops) == 1 and isinstance(ops[0], FFTConv2D):
-            out.append((ops[0], quadratic.weight))
+        if ops is not None and len(ops) == 1 and isinstance(ops[0], Convolution):
+            if math.prod(ops[0].kernel_shape) >= LARGE_KERNEL:
+                out.append((ops[0], quadratic.weight))
     return out
 
 
 def preconditioner(problem: Problem, weights: tuple[Array, ...], x: Point) -> Callable[[Point], Point] | None:
-    """M^-1 for `normal(problem, weights, .)`, None where no FFT convolution would make it worth its transforms."""
-    found = _spectra(problem)
-    if len(problem.variables) != 1 or not found or len({op.periods for op, _ in found}) != 1:
+    """M^-1 for `normal(problem, weights, .)`, None where no convolution would make it worth its transforms."""
+    found = _large(problem)
+    if len(problem.variables) != 1 or not found:
         return None
     name, shape = problem.variables[0]
-    periods = found[0][0].periods
     dtype = dtype_of(x)
+    periods = fft_shape((shape[0], shape[1]), found[0][0].kernel_shape, found[0][0].padding)
     power = jnp.zeros((), dtype)
     for op, weight in found:
-        power = power + jnp.mean(weight) * (op.spectrum.real**2 + op.spectrum.imag**2)
+        spectrum = spectrum_of(op)
+        if spectrum.shape != (periods[0], periods[1] // 2 + 1):
+            return None
+        power = power + jnp.mean(weight) * (spectrum.real**2 + spectrum.imag**2)
     for penalty, omega in zip(problem.penalties, weights, strict=True):
         ops = _single(penalty.map)
         if ops is not None and all(isinstance(op, Difference) for op in ops) and len(ops) <= 1:
@@ -58,8 +69,8 @@ def preconditioner(problem: Problem, weights: tuple[Array, ...], x: Point) -> Ca
     power = power + 1e-6 * jnp.max(power)
 
     def apply(r: Point) -> Point:
-        spectrum = jnp.fft.rfft2(r[name], periods) / power
-        return {name: jnp.fft.irfft2(spectrum, periods)[: shape[0], : shape[1]].astype(dtype)}
+        transformed = jnp.fft.rfft2(r[name], periods) / power
+        return {name: jnp.fft.irfft2(transformed, periods)[: shape[0], : shape[1]].astype(dtype)}
 
     return apply
 

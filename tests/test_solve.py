@@ -11,7 +11,7 @@ import pytest
 
 import admm_jax as admm
 from admm_jax.status import Status
-from tests.models import DEBLURRING, IMAGE, LASSO, MATRIX, OBSERVED, deblurring, lasso
+from tests.models import DEBLURRING, IMAGE, LASSO, MATRIX, OBSERVED, deblurring, image_jit, lasso
 
 LAMS = np.array([0.05, 0.5, 2.0])
 
@@ -68,14 +68,29 @@ def test_vmap_over_a_weight_equals_the_loop(dense):
         assert_same(batch, i, dense.solve({**LASSO, "lam": lam}), 1e-5)
 
 
-def test_jit_of_vmap_over_images_and_weights_equals_the_loop_without_matrices(large):
+@pytest.mark.parametrize("batching", ["sequential", "parallel"])
+def test_jit_of_vmap_over_images_and_weights_equals_the_loop_without_matrices(large, batching):
     with jax.enable_x64(True):
         images, lams = np.stack([IMAGE, IMAGE.T + 0.5, -2 * IMAGE]), np.array([0.02, 0.1, 0.4])
-        batch = jax.jit(jax.vmap(lambda B, lam: large.solve({"B": B, "lam": lam})))(images, lams)
+        batch = jax.jit(jax.vmap(lambda B, lam: large.solve({"B": B, "lam": lam}, batching=batching)))(images, lams)
         assert batch["U"].dtype == jnp.float64
         assert len(set(np.asarray(batch.iterations).tolist())) > 1  # each ends by itself
         for i, (image, lam) in enumerate(zip(images, lams, strict=True)):
             assert_same(batch, i, large.solve({"B": image, "lam": lam}), 1e-7)
+
+
+def test_gradients_of_a_batch_equal_those_of_its_elements_either_way(large):
+    lams = np.array([0.05, 0.2], np.float32)
+
+    def loss(lam, batching):
+        return jnp.sum(large.solve({**DEBLURRING, "lam": lam}, batching=batching, derivative_warning=False)["U"] ** 2)
+
+    gradient = image_jit(jax.grad(lambda lam: loss(lam, "auto")))
+    of_each = image_jit(jax.vmap(jax.grad(lambda lam: loss(lam, "sequential"))))
+    of_sum = image_jit(jax.grad(lambda lams: jnp.sum(jax.vmap(lambda lam: loss(lam, "parallel"))(lams))))
+    single = [gradient(lam) for lam in lams]
+    np.testing.assert_allclose(of_each(lams), single, rtol=1e-3)
+    np.testing.assert_allclose(of_sum(lams), single, rtol=1e-3)
 
 
 def test_a_solve_is_one_while_loop(dense, large):

@@ -16,6 +16,7 @@ smaller one, for at most as many iterations again (see `solver.loop`).
 
 from __future__ import annotations
 
+import dataclasses
 from functools import partial
 from typing import Any
 
@@ -23,6 +24,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
+from jax.core import Tracer
 from jax.custom_batching import sequential_vmap
 from jax.dtypes import float0
 
@@ -35,6 +37,7 @@ from admm_jax.solution import Solution
 from admm_jax.solver import unroll
 from admm_jax.solver.loop import Settings
 from admm_jax.solver.plan import Plan
+from admm_jax.solver.programs import Program
 from admm_jax.solver.rewrite import lift
 from admm_jax.solver.settings import finishing
 from admm_jax.solver.solve import solve as solve_only
@@ -64,7 +67,25 @@ def tangent_of(
     return dx, value, multipliers(problem, change, system, dx, u)
 
 
-@partial(jax.jit, static_argnames=("plan", "dtype"))
+def _solve(
+    problem: Problem,
+    settings: Settings,
+    x: Point,
+    state: State | None,
+    adjoint: Point | None,
+    *,
+    plan: Plan,
+    dtype: np.dtype,
+) -> Solution:
+    if plan.unroll:
+        return unroll.solve(problem, settings, x, state, plan=plan, dtype=dtype)
+    return _solution(plan, dtype, problem, adjoint, settings, x, state)
+
+
+_inside = jax.jit(_solve, static_argnames=("plan", "dtype"))
+_alone = Program(_solve, "plan", "dtype")
+
+
 def solve(
     problem: Problem,
     settings: Settings,
@@ -79,10 +100,14 @@ def solve(
 
     `adjoint` warm-starts the linear system of reverse mode. It enters as a force of zero size, whose derivative it is
     to be the solution of that system: the gradient of a loss with respect to `adjoint` is the next one to start from.
+
+    A solve that stands in no transformation is compiled as its size asks, and without the polishing that it leaves out.
     """
-    if plan.unroll:
-        return unroll.solve(problem, settings, x, state, plan=plan, dtype=dtype)
-    return _solution(plan, dtype, problem, adjoint, settings, x, state)
+    args = (problem, settings, x, state, adjoint)
+    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((args, jnp.zeros(())))):
+        return _inside(*args, plan=plan, dtype=dtype)
+    plan = dataclasses.replace(plan, regions=plan.regions and bool(settings.polish))
+    return _alone(*args, plan=plan, dtype=dtype)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0, 1))

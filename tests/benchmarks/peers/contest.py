@@ -18,6 +18,7 @@ from peers.session import Answer, Failed, Point, Session
 
 TUNING = (1e-4, 1e-6)  # the gaps that a peer's settings are chosen for
 TRIALS = (1.0, 4.0)  # seconds to try them
+SINGLE = 1e-6  # a gap beyond which nobody is followed in float32
 ROUNDING = 1e-16  # gaps are shown as no less
 GRACE = 60.0  # seconds beyond the limit for what is not solving
 FAST = 10.0  # seconds of a run that is repeated
@@ -53,6 +54,7 @@ class Contest:
     def __post_init__(self) -> None:
         self.session = self.opened()
         self.started = self.session.started
+        self.goal = max(self.case.goal, SINGLE) if self.line.argument == "float32" else self.case.goal
         self.versions, self.efforts = self.session.hello["versions"], self.session.hello["efforts"]
 
     def gap(self, point: Point) -> float:
@@ -62,6 +64,13 @@ class Contest:
     def ask(self, setting: Any, effort: Any) -> Answer:
         """A warm run."""
         return self.session.ask(setting, effort, self.limit + GRACE)
+
+    def attempt(self, what: Callable[[Contest], None]) -> None:
+        """Do one of the following; if the peer fails, that is the result."""
+        try:
+            what(self)
+        except Failed as failure:
+            self.notes.add(failure.reason)
 
     def tune(self) -> None:
         """Choose those settings that are the first to one of the gaps TUNING, or the nearest in a short while.
@@ -83,19 +92,16 @@ class Contest:
 
     def explore(self) -> None:
         """The first round: to the goal, the limit, or where more time no longer helps."""
-        try:
-            self.tune()
-            for setting in self.settings:
-                if self.efforts is None:
-                    self._follow(setting)
-                for effort in self.efforts or []:
-                    answer = self.ask(setting, effort)
-                    self._keep(setting, effort, answer)
-                    point = answer.points[-1]
-                    if point.certified is None and (self.gap(point) <= self.case.goal or point.seconds > self.limit):
-                        break
-        except Failed as failure:
-            self.notes.add(failure.reason)
+        self.tune()
+        for setting in self.settings:
+            if self.efforts is None:
+                self._follow(setting)
+            for effort in self.efforts or []:
+                answer = self.ask(setting, effort)
+                self._keep(setting, effort, answer)
+                point = answer.points[-1]
+                if point.certified is None and (self.gap(point) <= self.goal or point.seconds > self.limit):
+                    break
 
     def _follow(self, setting: Any) -> None:
         """Run again from nothing, four times as long as before."""
@@ -104,7 +110,7 @@ class Contest:
             answer = self.ask(setting, {"seconds": budget})
             reached = min(map(self.gap, answer.points))
             stalled = reached > 0.8 * before
-            if reached <= self.case.goal or stalled or budget == self.limit:
+            if reached <= self.goal or stalled or budget == self.limit:
                 self._keep(setting, {"iterations": answer.points[-1].iterations}, answer)
                 return
             before = reached
@@ -196,13 +202,10 @@ def hold(name: str, case: Case, lines: list[Line], envs: Path, folder: Path, rou
         if line.suits(case.problem):
             opened = lambda line=line: Session(line, case.problem, envs, folder)  # noqa: E731
             contests.append(Contest(line, case, point.objective, opened, limit))
-            contests[-1].explore()
-    for _ in range(rounds - 1):
+            contests[-1].attempt(Contest.explore)
+    for step in [Contest.repeat] * (rounds - 1) + [Contest.scratch] * rounds:
         for contest in contests:
-            contest.repeat()
-    for _ in range(rounds):
-        for contest in contests:
-            contest.scratch()
+            contest.attempt(step)
     for contest in contests:
         contest.session.close()
     return Result(name, point.objective, point.certified, load, contests)

@@ -164,6 +164,6 @@ def draw(results: list[Result], path: Path) -> None:
         panel.grid(alpha=0.3)
     for panel in axes.flat[len(results) :]:
         panel.set_axis_off()
-    figure.legend(drawn.values(), drawn.keys(), loc="outside lower center", ncols=min(5, len(drawn)), frameon=False)
+    figure.legend(drawn.values(), drawn.keys(), loc="outside lower center", ncols=2 * across, frameon=False)
     figure.savefig(path, dpi=120)
     plt.close(figure)

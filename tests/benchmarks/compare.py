@@ -3,8 +3,9 @@
 For every problem, how long each takes to come within a relative gap of the optimum. All images are judged by one
 objective in float64, against the optimum that this library certifies; nobody may come below it. Every peer runs warm,
 in an environment and a process of its own, with the best of a few settings for each problem; the runs of all alternate,
-and times are medians. Those that do not stop by themselves are watched as they go, the others are given a series of
-tolerances. Run it on a quiet machine; all of it takes about an hour.
+and times are medians. Those that do not stop by themselves are watched as they go: their settings and numbers of
+iterations are chosen with the optimum in view, which no user has. The others are given a series of tolerances. Run it
+on a quiet machine; all of it takes more than an hour.
 
     python tests/benchmarks/compare.py --problems page photo128 --limit 60 --out comparison
 """

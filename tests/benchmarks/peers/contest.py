@@ -100,8 +100,10 @@ class Contest:
                 answer = self.ask(setting, effort)
                 self._keep(setting, effort, answer)
                 point = answer.points[-1]
-                if point.certified is None and (self.gap(point) <= self.goal or point.seconds > self.limit):
+                if point.certified is None and self.gap(point) <= self.goal:
                     break
+                if point.seconds > self.limit:
+                    raise Failed(f"not followed beyond {self.limit:g} s")
 
     def _follow(self, setting: Any) -> None:
         """Run again from nothing, four times as long as before."""
@@ -112,6 +114,8 @@ class Contest:
             stalled = reached > 0.8 * before
             if reached <= self.goal or stalled or budget == self.limit:
                 self._keep(setting, {"iterations": answer.points[-1].iterations}, answer)
+                if reached > self.goal:
+                    self.notes.add("stalls" if stalled else f"not followed beyond {self.limit:g} s")
                 return
             before = reached
 

@@ -1,8 +1,9 @@
 """What the comparison and each peer's own process say to each other; NumPy is all it needs.
 
 A peer's script is started with the problem's file, a folder for images and the name of its line, a dtype or a
-solver. It says what it is and what there is to choose; then for every request, a line of JSON, it solves
-once from nothing, and answers with the times and numbers of iterations at which it had the images that it saves.
+solver. It says what it is and what there is to choose. Then every request is a line of JSON: the first for a setting
+has it prepare; for each later one it solves once from nothing, and answers with the times and numbers of iterations at
+which it had the images that it saves.
 """
 
 from __future__ import annotations
@@ -65,14 +66,14 @@ class Peer:
         settings: (line) to those to choose the fastest from.
         efforts: (problem, line) to a list of tolerances or iteration counts, from the least to the most; None where
             one run shows its own course, and an effort is what `Course` takes.
-        warm_up: the effort of a run that compiles what there is to compile.
+        warm_up: (line) to the effort of a run that compiles what there is to compile; None if nothing is.
     """
 
     packages: tuple[str, ...]
     prepare: Callable[[Problem, str, Any], Callable[[Any], list[Snapshot]]]
     settings: Callable[[str], list] = lambda line: [None]
     efforts: Callable[[Problem, str], list] | None = None
-    warm_up: Any = None
+    warm_up: Callable[[str], Any] | None = None
 
 
 class Enough(Exception):  # noqa: N818 it is no error
@@ -131,18 +132,18 @@ def serve(peer: Peer) -> None:
     )
     for number, request in enumerate(sys.stdin):
         asked = json.loads(request)
-        clock = time.perf_counter()
         if (key := json.dumps(asked["setting"])) not in prepared:
+            clock = time.perf_counter()
             prepared[key] = peer.prepare(problem, line, asked["setting"])
-            if peer.warm_up is not None and not asked["cold"]:
-                prepared[key](peer.warm_up)
-        setup = time.perf_counter() - clock
+            if peer.warm_up and not asked["cold"]:
+                prepared[key](peer.warm_up(line))
+            answer(setup=time.perf_counter() - clock)
+            continue
         snapshots = prepared[key](asked["effort"])
         images = Path(folder) / f"{number}.npy"
         np.save(images, np.stack([snapshot.image for snapshot in snapshots]))
         answer(
             points=[(s.seconds, s.iterations, s.certified) for s in snapshots],
             images=str(images),
-            setup=setup,
             peak=peak(),
         )

@@ -18,6 +18,7 @@ from peers.problems import Line
 from peers.protocol import Problem
 
 ROOT = Path(__file__).parents[3]
+PREPARING = 600.0  # seconds to import, build and compile
 
 
 class Point(NamedTuple):
@@ -30,10 +31,9 @@ class Point(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What came of one request."""
+    """What came of one run, and the MB that the process has held at most."""
 
     points: list[Point]
-    setup: float
     peak: float
 
 
@@ -61,7 +61,8 @@ class Session:
             self.process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, env=clean
             )
-        self.hello = self._read(300.0)
+        self.hello = self._read(PREPARING)
+        self.setup: dict[str, float] = {}  # seconds, for each setting that was prepared
         self.started = time.perf_counter() - self.begun
 
     def _read(self, timeout: float) -> dict[str, Any]:
@@ -75,17 +76,22 @@ class Session:
             raise Failed(f"failed with exit code {self.process.wait()}")
         return json.loads(answer)
 
-    def ask(self, setting: Any, effort: Any, timeout: float, cold: bool = False) -> Answer:
-        """One solve from nothing."""
+    def _request(self, setting: Any, effort: Any, cold: bool, timeout: float) -> dict[str, Any]:
         print(json.dumps({"setting": setting, "effort": effort, "cold": cold}), file=self.process.stdin, flush=True)
-        answer = self._read(timeout)
+        return self._read(timeout)
+
+    def ask(self, setting: Any, effort: Any, timeout: float, cold: bool = False) -> Answer:
+        """One solve from nothing; cold, the first of a setting compiles what it needs by itself."""
+        if json.dumps(setting) not in self.setup:
+            self.setup[json.dumps(setting)] = self._request(setting, None, cold, PREPARING)["setup"]
+        answer = self._request(setting, effort, cold, timeout)
         self.answered = time.perf_counter()
         points = [
             Point(seconds, iterations, self.objective(image), certified)
             for (seconds, iterations, certified), image in zip(answer["points"], np.load(answer["images"]), strict=True)
         ]
         Path(answer["images"]).unlink()
-        return Answer(points, answer["setup"], answer["peak"])
+        return Answer(points, answer["peak"])
 
     def objective(self, image: np.ndarray) -> float:
         """The same for all."""

@@ -66,14 +66,14 @@ class Peer:
         settings: (line) to those to choose the fastest from.
         efforts: (problem, line) to a list of tolerances or iteration counts, from the least to the most; None where
             one run shows its own course, and an effort is what `Course` takes.
-        warm_up: (line) to the effort of a run that compiles what there is to compile; None if nothing is.
+        warm_up: Compiles, by what `prepare` gave, whatever there is to compile; None if nothing is.
     """
 
     packages: tuple[str, ...]
     prepare: Callable[[Problem, str, Any], Callable[[Any], list[Snapshot]]]
     settings: Callable[[str], list] = lambda line: [None]
     efforts: Callable[[Problem, str], list] | None = None
-    warm_up: Callable[[str], Any] | None = None
+    warm_up: Callable[[Callable], object] | None = None
 
 
 class Enough(Exception):  # noqa: N818 it is no error
@@ -136,7 +136,7 @@ def serve(peer: Peer) -> None:
             clock = time.perf_counter()
             prepared[key] = peer.prepare(problem, line, asked["setting"])
             if peer.warm_up and not asked["cold"]:
-                prepared[key](peer.warm_up(line))
+                peer.warm_up(prepared[key])
             answer(setup=time.perf_counter() - clock)
             continue
         snapshots = prepared[key](asked["effort"])

@@ -51,4 +51,4 @@ def prepare(problem: Problem, line: str, setting: dict):
 
 
 if __name__ == "__main__":
-    serve(Peer(("scico", "jax", "numpy"), prepare, settings, warm_up=lambda line: {"iterations": 3}))
+    serve(Peer(("scico", "jax", "numpy"), prepare, settings, warm_up=lambda run: run({"iterations": 3})))

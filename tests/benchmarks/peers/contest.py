@@ -16,7 +16,7 @@ import numpy as np
 from peers.problems import Case, Line
 from peers.session import PREPARING, Answer, Failed, Point, Session
 
-TUNING = (1e-4, 1e-6)  # the gaps that a peer's settings are chosen for
+TUNING = 1e-4  # the gap that the settings of a peer's methods are chosen for
 TRIALS = (1.0, 4.0)  # seconds to try them
 SINGLE = 1e-6  # a gap beyond which nobody is followed in float32
 ROUNDING = 1e-16  # gaps are shown as no less
@@ -72,21 +72,22 @@ class Contest:
             self.notes.add(failure.reason)
 
     def tune(self) -> None:
-        """Choose those settings that are the first to one of the gaps TUNING, or the nearest in a short while.
+        """Choose of every method the setting that is first to the gap TUNING, or the nearest in a short while.
 
-        All of them for a little while, the better half for longer.
+        All of them for a little while, the two best of a method for longer.
         """
         left = self.session.hello["settings"]
         for seconds in TRIALS if len(left) > 1 else ():
-            curves = []
+            ranked = []
             for setting in left:
                 points = self.ask(setting, {"seconds": min(seconds, self.limit)}).points
-                curves.append([(point.seconds, self.gap(point)) for point in points])
-            ranks = [
-                sorted(range(len(left)), key=lambda i: (crossing(curves[i], gap), curves[i][-1][1])) for gap in TUNING
-            ]
-            kept = len(left) // 4 if seconds < TRIALS[-1] else 1
-            left = [left[i] for i in dict.fromkeys(i for rank in ranks for i in rank[:kept])]
+                curve = [(point.seconds, self.gap(point)) for point in points]
+                ranked.append((crossing(curve, TUNING), curve[-1][1], json.dumps(setting)))
+            methods = defaultdict(list)
+            for *_, written in sorted(ranked):
+                methods[json.loads(written)["method"]].append(json.loads(written))
+            kept = 1 if seconds == TRIALS[-1] else 2
+            left = [setting for settings in methods.values() for setting in settings[:kept]]
         self.settings = left
 
     def explore(self) -> None:

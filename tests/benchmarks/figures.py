@@ -15,12 +15,14 @@ from pathlib import Path
 
 import jax
 import numpy as np
+from scipy import signal
 from skimage import data, transform
 
 import admm_jax as admm
 
 PAGE = Path(__file__).parents[2] / "examples" / "image_deblurring.py"
-BINOMIAL = np.array([1.0, 4.0, 6.0, 4.0, 1.0]) / 16
+BINOMIAL = np.outer([1.0, 4.0, 6.0, 4.0, 1.0], [1.0, 4.0, 6.0, 4.0, 1.0]) / 256
+NOISE = 7 / 255
 LAM = 2e-3
 
 
@@ -40,19 +42,23 @@ def line(name: str, **figures: str) -> None:
     print(f"{name:<44}" + "  ".join(f"{key} {value}" for key, value in figures.items()), flush=True)
 
 
-def page_model() -> admm.Model:
-    """The tutorial's problem."""
+def deblurring(observed: np.ndarray | admm.Param, kernel: np.ndarray, lam: float, p: int = 1) -> admm.Model:
+    """lam TV(U) + 1/2 ||K U - B||^2 in a variable named U."""
+    unknown = admm.Var("U", observed.shape)
+    model = admm.Model()
+    residual = admm.conv2d(unknown, kernel, "same") - observed
+    model.setObjective(lam * admm.tv2d(unknown, p=p) + 0.5 * admm.sum(admm.square(residual)))
+    return model
+
+
+def page_data() -> tuple[np.ndarray, np.ndarray, float]:
+    """Blurred image, kernel and lam of the tutorial."""
     generator = np.random.RandomState(1)
     image = np.zeros((40, 50))
     image[:20, :25], image[20:, 25:], image[10:30, 10:40] = 0.8, 0.6, 1.0
     image += 0.02 * generator.randn(40, 50)
     kernel = np.outer([1, 2, 1], [1, 2, 1]) / 16
-    blurred = admm.conv2d(image, kernel, "same")
-    unknown = admm.Var("U", image.shape)
-    model = admm.Model()
-    residual = admm.conv2d(unknown, kernel, "same") - blurred
-    model.setObjective(0.1 * admm.tv2d(unknown, p=1) + 0.5 * admm.sum(admm.square(residual)))
-    return model
+    return np.asarray(admm.conv2d(image, kernel, "same")), kernel, 0.1
 
 
 def lasso_model() -> admm.Model:
@@ -65,27 +71,37 @@ def lasso_model() -> admm.Model:
     return model
 
 
-def photograph(size: int, dtype: type) -> tuple[admm.Model, np.ndarray]:
+def camera(size: int) -> np.ndarray:
+    """scikit-image's `camera` at size² pixels: shrunk, or beyond its own 512² continued by reflection."""
+    picture = data.camera() / 255.0
+    if size > len(picture):
+        return np.pad(picture, (0, size - len(picture)), "symmetric")
+    return picture if size == len(picture) else transform.resize(picture, (size, size), anti_aliasing=True)
+
+
+def observe(size: int, kernel: np.ndarray = BINOMIAL, noise: float = NOISE) -> np.ndarray:
+    """`camera`, blurred with black beyond its border, and noisy."""
+    blurred = admm.conv2d(camera(size), kernel, "same")
+    return blurred + noise * np.random.default_rng(0).standard_normal(blurred.shape)
+
+
+def photograph(
+    size: int, dtype: type, kernel: np.ndarray = BINOMIAL, noise: float = NOISE, lam: float = LAM
+) -> tuple[admm.Model, np.ndarray]:
     """The model of a blurred, noisy photograph of size² pixels with its data as a parameter, and the data."""
-    camera = data.camera() / 255.0
-    if size != len(camera):
-        camera = transform.resize(camera, (size, size), anti_aliasing=True)
-    kernel = np.outer(BINOMIAL, BINOMIAL)
-    blurred = admm.conv2d(camera, kernel, "same")
-    blurred = blurred + 7 / 255 * np.random.default_rng(0).standard_normal(blurred.shape)
-    unknown, observed = admm.Var("U", size, size), admm.Param("B", size, size)
-    model = admm.Model()
-    residual = admm.conv2d(unknown, kernel.astype(dtype), "same") - observed
-    model.setObjective(LAM * admm.tv2d(unknown, p=1) + 0.5 * admm.sum(admm.square(residual)))
-    return model, blurred.astype(dtype)
+    observed = admm.Param("B", size, size)
+    return deblurring(observed, kernel.astype(dtype), lam), observe(size, kernel, noise).astype(dtype)
 
 
-def objective(picture: np.ndarray, observed: np.ndarray) -> float:
-    """The photograph's objective in float64, written apart from the library's solver."""
+def objective(
+    picture: np.ndarray, observed: np.ndarray, kernel: np.ndarray = BINOMIAL, lam: float = LAM, p: int = 1
+) -> float:
+    """lam TV(U) + 1/2 ||K U - B||^2 in float64, written with SciPy and apart from the library."""
     picture = np.asarray(picture, np.float64)
-    residual = admm.conv2d(picture, np.outer(BINOMIAL, BINOMIAL), "same") - observed
-    variation = np.abs(np.diff(picture, axis=0)).sum() + np.abs(np.diff(picture, axis=1)).sum()
-    return 0.5 * float(np.sum(residual**2)) + LAM * float(variation)
+    residual = signal.convolve2d(picture, kernel, "same") - observed
+    down, right = np.diff(picture, axis=0, append=picture[-1:]), np.diff(picture, axis=1, append=picture[:, -1:])
+    variation = np.abs(down) + np.abs(right) if p == 1 else np.hypot(down, right)
+    return 0.5 * float(np.sum(residual**2)) + lam * float(np.sum(variation))
 
 
 def cold(code: list[str], repeats: int = 3) -> float:
@@ -120,7 +136,7 @@ def main() -> None:
     model.optimize()
     first = time.perf_counter() - clock
     line("lasso, n = 10", first=f"{first:.2f} s", warm=f"{median_ms(model.optimize, 51):.1f} ms")
-    model = page_model()
+    model = deblurring(*page_data())
     time_ms = median_ms(model.optimize, 21)
     line("page", warm=f"{time_ms:.0f} ms", objective=f"{model.ObjVal:.13g}", certified=f"{model.DualGap:.1e}")
     with jax.enable_x64(True):

@@ -35,6 +35,12 @@ TABLE = {
     ),
     "derivative_nan": (True, {False: False, 1: True}, [], [None, 2, "no"]),
     "derivative_warning": (True, {False: False, 1: True}, [], [None, 2, "no"]),
+    "batching": (
+        "auto",
+        {"sequential": "sequential", "parallel": "parallel", "auto": "auto"},
+        [],
+        ["together", None, 1, math.nan],
+    ),
     "time_limit": (math.inf, {0: 0.0, 2.5: 2.5, math.inf: math.inf}, [-1], [None, True, "1 s", math.nan]),
     "verbosity": (0, {0: 0, 1: 1, 2: 2}, [-1, 3], [0.5, True, "table", None]),
 }

@@ -109,7 +109,7 @@ class Contest:
         for budget in (min(4.0**k, self.limit) for k in itertools.count(1)):
             answer = self.ask(setting, {"seconds": budget})
             reached = min(map(self.gap, answer.points))
-            stalled = reached > 0.8 * before
+            stalled = reached > 0.8 * before and budget < self.limit
             if reached <= self.goal or stalled or budget == self.limit:
                 self._keep(setting, {"iterations": answer.points[-1].iterations}, answer)
                 if reached > self.goal:

@@ -109,7 +109,7 @@ class Contest:
         for budget in (min(4.0**k, self.limit) for k in itertools.count(1)):
             answer = self.ask(setting, {"seconds": budget})
             reached = min(map(self.gap, answer.points))
-            stalled = reached > 0.8 * before
+            stalled = reached > 0.8 * before and budget < self.limit
             if reached <= self.goal or stalled or budget == self.limit:
                 self._keep(setting, {"iterations": answer.points[-1].iterations}, answer)
                 if reached > self.goal:
@@ -177,15 +177,15 @@ class Contest:
 
 def crossing(curve: list[tuple[float, float]], gap: float) -> float:
     """When a curve first comes to `gap`: between two points, along a straight line in logarithms."""
-    before = None
-    for seconds, here in curve:
-        if here <= gap:
-            if before is None or before[0] >= seconds:
-                return seconds
-            share = math.log(before[1] / gap) / math.log(before[1] / max(here, ROUNDING))
-            return before[0] * (seconds / before[0]) ** share
-        before = seconds, here
-    return math.inf
+    reached = [place for place, (_, here) in enumerate(curve) if here <= gap]
+    if not reached:
+        return math.inf
+    first, fastest = reached[0], min(curve[place][0] for place in reached)
+    (before, above), (seconds, here) = curve[max(first - 1, 0)], curve[first]
+    if first == 0 or before >= fastest:
+        return fastest
+    share = math.log(above / gap) / math.log(above / max(here, ROUNDING))
+    return before * (seconds / before) ** share
 
 
 @dataclass

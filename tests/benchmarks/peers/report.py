@@ -107,6 +107,8 @@ def ratios(results: list[Result]) -> str:
         ("photo128", ("PyProximal float64", "to 1e-4", to(1e-4)), (single, "certified 1e-4", at(1e-4))),
         ("photo128", ("SCICO float32", "to 1e-3", to(1e-3)), (single, "to 1e-3", to(1e-3))),
         ("photo128", ("SCICO float32", "to 1e-4", to(1e-4)), (single, "certified 1e-4", at(1e-4))),
+        ("photo128", ("SCICO float64", "to 1e-3", to(1e-3)), (single, "to 1e-3", to(1e-3))),
+        ("photo128", ("SCICO float64", "to 1e-4", to(1e-4)), (single, "certified 1e-4", at(1e-4))),
         ("photo128", ("CVXPY, SCS", "to 1e-6", to(1e-6)), (double, "certified 1e-9", at(1e-9))),
         ("photo128", ("CVXPY, SCS", "to 1e-6", to(1e-6)), (double, "to 1e-6", to(1e-6))),
     ):

@@ -99,7 +99,9 @@ class Model(ModelBuilder):
         problem, plan, dtype = prepare(self.problem(params), settled)
         x, state = self._beginning(init, problem, plan, dtype)
         guess = None if adjoint is None else self._starts(adjoint, "adjoint", dtype, zero=True)
-        solution = solve_problem(problem, settings_for(settled, dtype), x, state, guess, plan=plan, dtype=dtype)
+        solution = solve_problem(
+            problem, settings_for(settled, dtype, plan.polish_below), x, state, guess, plan=plan, dtype=dtype
+        )
         return oriented(solution, self.ModelSense)
 
     def diagnose(
@@ -145,7 +147,9 @@ class Model(ModelBuilder):
             for name, value in scalar.items()
         }
         x, state = self._beginning(init, problem, plan, dtype)
-        return diagnose(problem, directions, settings_for(settled, dtype), x, state, plan=plan, dtype=dtype)
+        return diagnose(
+            problem, directions, settings_for(settled, dtype, plan.polish_below), x, state, plan=plan, dtype=dtype
+        )
 
     def optimize(
         self, params: Mapping[Any, Any] | None = None, *, progress: Progress | str | bool | None = None
@@ -173,7 +177,7 @@ class Model(ModelBuilder):
         outcome = drive(
             problem,
             plan,
-            settings_for(settled, dtype),
+            settings_for(settled, dtype, plan.polish_below),
             x,
             None,
             began=began,

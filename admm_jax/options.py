@@ -36,7 +36,7 @@ OPTIONS: dict[str, Option] = {
     "tol": Option(None, 0, 1, float, "certified relative gap to reach; 1e-6 in float64, 1e-4 in float32"),
     "feasibility_tol": Option(None, 0, 1, float, "relative constraint violation; 1e-8 in float64, 1e-4 in float32"),
     "max_iterations": Option(10_000, 1, 2**31 - 2, int, "ADMM iterations"),
-    "polish": Option(None, 0, 1, bool, "finish on the active set; None: where tol < 1e-5"),
+    "polish": Option(None, 0, 1, bool, "finish on the active set; None: where tol < 1e-5, for isotropic TV 1e-6"),
     "rho": Option(0.0, 0, 1e30, float, "starting penalty parameter; 0: from the data"),
     "adapt_rho": Option(True, 0, 1, bool, "let rho follow the residuals"),
     "relaxation": Option(1.6, 1, 1.99, float, "over-relaxation; changing it compiles anew", static=True),

@@ -13,6 +13,8 @@ from admm_jax.prox.total_variation import TotalVariation
 from admm_jax.solver import regions
 
 DENSE_VARIABLES = 400  # above it one factorisation costs more than a handful of matrix-free products
+# isotropic TV on 256² pixels is brought to 1e-6 by 475 iterations, in 5 s; polishing it, to 4e-12, takes 66
+ISOTROPIC_POLISH_BELOW = 1e-6
 DENSE_ENTRIES = 4_000_000  # entries of all matrices together: 32 MB in float64
 
 
@@ -38,6 +40,7 @@ class Plan:
     rho_tolerance: float = 20.0  # rho moves when sqrt(primal / dual residual) is this far from 1
     promise_factor: float = 2.0  # what a certificate finds is rarely better than this many times its promise
     regions: bool = False  # polishing on flat regions applies
+    polish_below: float = 1e-5  # the tolerance below which it pays
     first_polish: int = 50
     polish_every: int = 15
     sequential: bool = False  # under `vmap`, one problem after another
@@ -73,4 +76,6 @@ def make_plan(problem: Problem) -> Plan:
     dense = variables <= DENSE_VARIABLES and variables * rows <= DENSE_ENTRIES
     if dense:
         return Plan(dense=True, rho_tolerance=3.0)
-    return Plan(dense=False, regions=regions.applies(problem))
+    isotropic = any(isinstance(p.function, TotalVariation) and p.function.p == 2 for p in problem.penalties)
+    below = ISOTROPIC_POLISH_BELOW if isotropic else Plan.polish_below
+    return Plan(dense=False, regions=regions.applies(problem), polish_below=below)

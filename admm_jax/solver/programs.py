@@ -2,10 +2,9 @@
 
 A small dense model runs for a millisecond, whatever the compiler does, so it is compiled with as little effort as
 possible: six times faster (0.9 s against 6 s for a lasso), at the same speed. A small image needs loops that are
-compiled, but none that are unrolled and vectorised to the last: a quarter less for the same speed. A large image is
-worth the optimiser. The newer fusion emitters cost half as much again to compile, for images that run a sixth faster:
-that is worth it for the largest, and where a sparse kernel slices the image at places that are data, which the older
-ones do seven times slower. (Measured with JAX 0.10 on two cores.)
+compiled, but none that are unrolled and vectorised to the last, nor the newer fusion emitters: a quarter to two fifths
+less for a tenth of the speed. Those are worth it for a large image, and where a sparse kernel slices the image at
+places that are data, which the older emitters do seven times slower. (Measured with JAX 0.10 on two cores.)
 """
 
 from __future__ import annotations
@@ -25,9 +24,7 @@ SOME = {
     "xla_llvm_disable_expensive_passes": True,
     "xla_cpu_use_fusion_emitters": False,
 }
-MUCH = {"xla_cpu_use_fusion_emitters": False}
-
-SMALL_IMAGE, LARGE_IMAGE = 128 * 128, 512 * 512  # unknowns
+SMALL_IMAGE = 256 * 256  # unknowns
 
 
 def _has_sparse_kernels(problem: Problem) -> bool:
@@ -47,17 +44,15 @@ class Program:
             return jax.jit(function, static_argnames=static, compiler_options=options)
 
         self.ordinary = jitted(None)
-        self.little, self.some, self.much = jitted(LITTLE), jitted(SOME), jitted(MUCH)
+        self.little, self.some = jitted(LITTLE), jitted(SOME)
         self.runs_once = runs_once
         self.tuned = True
 
     def _chosen(self, problem: Problem, plan: Plan) -> Callable[..., Any]:
         if plan.dense:
             return self.little
-        if problem.size > LARGE_IMAGE or _has_sparse_kernels(problem):
+        if problem.size > SMALL_IMAGE or _has_sparse_kernels(problem):
             return self.ordinary
-        if problem.size > SMALL_IMAGE:
-            return self.much
         return self.little if self.runs_once else self.some
 
     def __call__(self, problem: Problem, *args: Any, plan: Plan, **kwargs: Any) -> Any:

@@ -10,6 +10,7 @@ import numpy as np
 
 from admm_jax.pytree import replace
 from admm_jax.solver.loop import Settings
+from admm_jax.solver.plan import Plan
 
 TOLERANCES = {  # by the width of the dtype: (gap, feasibility)
     8: (1e-6, 1e-8),
@@ -17,15 +18,14 @@ TOLERANCES = {  # by the width of the dtype: (gap, feasibility)
 }
 FINISHED = {8: 1e-10, 4: 2e-6}  # gaps at which an active set is settled
 FINISHED_CURVED = {8: 1e-12, 4: 2e-6}  # where small groups of a norm are curved: they must be known to some digits
-POLISH_BELOW = 1e-5  # by default polishing is for those who ask for more than this
 
 
-def settings_for(options: Mapping[str, Any], dtype: np.dtype) -> Settings:
+def settings_for(options: Mapping[str, Any], dtype: np.dtype, polish_below: float = Plan.polish_below) -> Settings:
     """The settings of a run in `dtype`, automatic ones filled in. Options may be traced numbers."""
     gap, feasibility = TOLERANCES[8 if dtype.itemsize >= 8 else 4]
     tol = options["tol"] if options["tol"] is not None else gap
     feasibility_tol = options["feasibility_tol"] if options["feasibility_tol"] is not None else feasibility
-    polish = options["polish"] if options["polish"] is not None else tol < POLISH_BELOW
+    polish = options["polish"] if options["polish"] is not None else tol < polish_below
 
     def number(value: Any, kind: Any) -> Any:
         return value.astype(kind) if hasattr(value, "astype") else np.asarray(value, kind)

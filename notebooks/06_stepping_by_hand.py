@@ -57,7 +57,7 @@ problem, plan, dtype = prepare(model.problem({"lam": np.float32(2e-3)}), options
 
 def start(problem):
     workspace = make_workspace(problem, plan, dtype)
-    point, curvature = data_point(problem, workspace, dtype)
+    point, curvature = data_point(problem, workspace.rhs)
     rho = initial_rho(problem, workspace, point, curvature)
     return workspace, initial_state(problem, plan, workspace, rho, point)
 

@@ -133,7 +133,7 @@ def polish(
             summed = jnp.abs(e) + eps * (jnp.abs(q) @ extent + jnp.abs(quadratic.data))
             noise = noise + jnp.abs(q).T @ (weight * summed)
         moved = jnp.zeros((), dtype)  # of the multipliers, over sigma: the primal error A x + b - prox(v)
-        proved = scale = reach = moved
+        proved = moved  # the gap that the pair proves
         multipliers = []
         for penalty, image, dual in zip(problem.penalties, trial.images, s.p, strict=True):
             a, g = matrix_of(penalty.map), penalty.function
@@ -151,7 +151,6 @@ def polish(
             change = jnp.max(jnp.abs(pi - dual)) / sigma
             whole = jnp.max(jnp.abs(a) @ extent) + jnp.max(jnp.abs(penalty.offset))
             moved = jnp.maximum(moved, change / jnp.maximum(jnp.maximum(whole, change), tiny))
-            scale, reach = jnp.maximum(scale, jnp.max(jnp.abs(pi))), jnp.maximum(reach, whole)
             outside = g.violation(image)
             proved = proved + jnp.maximum(g.fenchel_gap(image - outside, pi), 0) + 2 * jnp.sum(jnp.abs(pi * outside))
             multipliers.append(pi)
@@ -184,9 +183,6 @@ def polish(
         still = (moved <= 32 * eps) & ((moved >= s.moved / 2) | (moved <= eps))
         pull = tau * jnp.linalg.norm(drift)  # of the proximal term: an error in stationarity
         pair = trial, tuple(multipliers)
-        # p = sigma (...) is known to sigma eps |A x + b|: not worse than half its digits
-        ceiling = CEILING * rho
-
         fresh = replace(
             s,
             at=_place(problem, trial.x),
@@ -196,7 +192,7 @@ def polish(
             steepness=jnp.full_like(value, jnp.inf),
             solved=trial,
             p=pair[1],
-            sigma=jnp.minimum(sigma * GROWTH, jnp.maximum(ceiling, sigma)),
+            sigma=jnp.minimum(sigma * GROWTH, CEILING * rho),
             moved=moved,
             best=select(proved <= NEAR * s.least, pair, s.best),
             least=jnp.minimum(proved, s.least),

@@ -13,9 +13,9 @@ from admm_jax.prox.total_variation import TotalVariation
 from admm_jax.solver import regions
 
 DENSE_VARIABLES = 400  # above it one factorisation costs more than a handful of matrix-free products
+DENSE_ENTRIES = 4_000_000  # entries of all matrices together: 32 MB in float64
 # isotropic TV on 256² pixels is brought to 1e-6 by 475 iterations, in 5 s; polishing it, to 4e-12, takes 66
 ISOTROPIC_POLISH_BELOW = 1e-6
-DENSE_ENTRIES = 4_000_000  # entries of all matrices together: 32 MB in float64
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ SOME = {
     "xla_llvm_disable_expensive_passes": True,
     "xla_cpu_use_fusion_emitters": False,
 }
-SMALL_IMAGE = 128 * 128  # unknowns
+SMALL_IMAGE = 64 * 64  # unknowns
 
 
 def _has_sparse_kernels(problem: Problem) -> bool:

@@ -1,0 +1,157 @@
+"""FGP, the accelerated ascent on the dual field p of total variation, in place and moving little memory.
+
+    p <- project(q + rate * D (v - step D^T q)),   q = p + momentum (p - p before),   rate = 1 / (4 ndim step)
+
+(Beck & Teboulle 2009.) The image is one line here: D and D^T are differences of two slices that move no data.
+
+* Two steps are one turn of the loop, and each writes over the field before the last: nothing is copied. What a step
+  reads at other places than it writes, w = v - step D^T q, lies in memory of its own. Twice as fast as one step a turn
+  with q stored.
+* A step depends on its neighbours only. So on CPUs a large image is worked on in bands of rows that fit in the cache,
+  `HALO` steps at a time, each band with as many rows more on both sides. The field is bit for bit the same; at 2048²
+  it takes half the time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+BAND_BYTES = 2**20  # of one array of a band; about seven are in use, and caches hold some 8 MB at least
+LARGE_BYTES = 4 * BAND_BYTES  # of one array of an image: below it, a whole image is faster
+HALO = 16  # steps on a band before its neighbours are looked at again
+
+
+class Terms(NamedTuple):
+    """What a step reads: the `image` v and `limits` on the field (lines, or numbers for all pixels), as `project` does.
+
+    `strides`: how far apart two neighbours along each axis are. `project(limits, parts)` is the projection of a field.
+    """
+
+    image: Array
+    limits: list[Array]
+    step: Array
+    strides: tuple[int, ...]
+    project: Callable[[list[Array], list[Array]], list[Array]]
+
+
+class Ascent(NamedTuple):
+    """The field, one line an axis, that before it, and Nesterov's t and momentum."""
+
+    current: list[Array]
+    previous: list[Array]
+    t: Array
+    momentum: Array
+
+
+def ascend(terms: Terms, field: list[Array], iterations: Array | int) -> list[Array]:
+    """The field after `iterations` steps from `field`; one more where they are odd.
+
+    A number that is no tracer can be differentiated in reverse, so it is done without bands.
+    """
+    one = jnp.ones((), terms.image.dtype)
+    start = Ascent(field, field, one, 0 * one)
+    if _large(terms.image, terms.strides[0]) and not isinstance(iterations, int) and jax.default_backend() == "cpu":
+        return _in_bands(terms, start, iterations).current
+    return _steps(terms, start, iterations).current
+
+
+def _large(image: Array, row: int) -> bool:
+    """Whether bands pay: the image does not fit in the cache, and there are four at least."""
+    return image.size * image.dtype.itemsize >= LARGE_BYTES and image.size >= 4 * _rows(row, image) * row
+
+
+def _rows(row: int, image: Array) -> int:
+    """Of a band; much fewer than four halos would be mostly halo."""
+    return max(BAND_BYTES // (row * image.dtype.itemsize), 4 * HALO)
+
+
+def _steps(terms: Terms, start: Ascent, iterations: Array | int) -> Ascent:
+    size = terms.image.size
+    rate = 1 / (4 * len(terms.strides) * terms.step)
+
+    def one(w: Array, state: Ascent) -> tuple[Array, Ascent]:
+        w = _inside(w, terms, state)
+        ahead = [new + state.momentum * (new - old) for new, old in zip(state.current, state.previous, strict=True)]
+        pairs = zip(ahead, terms.strides, strict=True)
+        parts = [part + rate * (w[stride : stride + size] - w[:size]) for part, stride in pairs]
+        following = (1 + jnp.sqrt(1 + 4 * state.t**2)) / 2  # Beck & Teboulle 2009, equation 4.2
+        parts = terms.project(terms.limits, parts)
+        return w, Ascent(parts, state.current, following, (state.t - 1) / following)
+
+    def turn(_: int, carry: tuple[Array, Ascent]) -> tuple[Array, Ascent]:
+        return one(*one(*carry))
+
+    w = jnp.zeros(size + max(terms.strides), terms.image.dtype)
+    return lax.fori_loop(0, (iterations + 1) // 2, turn, (w, start))[1]
+
+
+def _inside(w: Array, terms: Terms, state: Ascent) -> Array:
+    """v - step D^T q, written into w; the field is zero before the first pixel."""
+
+    def ahead(axis: int, start: int, stop: int) -> Array:
+        new, old = state.current[axis][start:stop], state.previous[axis][start:stop]
+        return new + state.momentum * (new - old)
+
+    def piece(start: int, stop: int) -> Array:
+        out = terms.image[start:stop]
+        for axis, stride in enumerate(terms.strides):
+            inflow = ahead(axis, start, stop)
+            if start >= stride:
+                inflow = inflow - ahead(axis, start - stride, stop - stride)
+            out = out + terms.step * inflow
+        return out
+
+    size = terms.image.size
+    ends = sorted({0, *(min(stride, size) for stride in terms.strides), size})
+    pieces = [piece(start, stop) for start, stop in pairwise(ends)]
+    w = lax.dynamic_update_slice(w, pieces[-1], (ends[-2],))
+    if len(pieces) > 1:
+        w = lax.dynamic_update_slice(w, jnp.concatenate(pieces[:-1]), (0,))
+    return lax.optimization_barrier(w)  # or it would be computed again for each axis
+
+
+def _in_bands(terms: Terms, start: Ascent, iterations: Array | int) -> Ascent:
+    """As `_steps`, band by band: `HALO` steps on every band, then the next `HALO`.
+
+    Beyond the image there are bands of zeros, whose limits are zero: they stay so, as the field does before the first.
+    """
+    size, row = terms.image.size, terms.strides[0]
+    band, halo = _rows(row, terms.image) * row, HALO * row
+    count = -(-size // band)
+
+    def widen(line: Array) -> Array:
+        return line if line.ndim == 0 else jnp.pad(line, (halo, count * band - size + halo))
+
+    wide = terms._replace(image=widen(terms.image), limits=[widen(limit) for limit in terms.limits])
+
+    def cut(line: Array, at: Array | int) -> Array:
+        # in memory: fused into a step it would not be vector code
+        return line if line.ndim == 0 else lax.optimization_barrier(lax.dynamic_slice(line, (at,), (band + 2 * halo,)))
+
+    def sweep(carry: tuple[Array, Ascent]) -> tuple[Array, Ascent]:
+        done, state = carry
+        steps = jnp.minimum(iterations - done, HALO)
+
+        def one_band(i: int, out: Ascent) -> Ascent:
+            at = i * band
+            own = wide._replace(image=cut(wide.image, at), limits=[cut(limit, at) for limit in wide.limits])
+            new = _steps(own, jax.tree.map(lambda line: cut(line, at), state), steps)
+
+            def put(line: Array, piece: Array) -> Array:
+                if piece.ndim == 0:
+                    return piece
+                return lax.dynamic_update_slice(line, piece[halo : halo + band], (at + halo,))
+
+            return jax.tree.map(put, out, new)
+
+        return done + steps, lax.fori_loop(0, count, one_band, jax.tree.map(jnp.zeros_like, state))
+
+    begin = (jnp.zeros_like(iterations), jax.tree.map(widen, start))
+    end = lax.while_loop(lambda carry: carry[0] < iterations, sweep, begin)[1]
+    return jax.tree.map(lambda line: line if line.ndim == 0 else line[halo : halo + size], end)

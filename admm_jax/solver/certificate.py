@@ -11,8 +11,8 @@ and for a feasible (e, p) and any x in the domain the gap is a sum of terms that
 
 so no two large numbers are subtracted. From an iterate, e = Q x - d and p = the current duals miss the equation by a
 residual r. It is absorbed in both: solve (Q^T W Q + B^T omega B) phi = -r, e += Q phi, p += omega B phi, and p is
-projected onto dom g*; the parts of p that had to be projected are held fast (omega = 0) in the next round. A last
-solve absorbs what is left, and (e, p) is scaled into dom g*. What is still left of r is charged at its full
+projected onto dom g*; the parts of p that had to be projected are held fast (omega = 0) in the next round. Scaled
+into dom g*, (e, p) proves a gap after any round. What is still left of r is charged at its full
 price: min over x' of <r, x' - x> >= -sum |r| R, for all minimisers whose entries lie within R of those of x
 (`RADIUS` times the size of x: the one assumption; it weighs rounding where the solves converged, and more where not).
 
@@ -32,7 +32,7 @@ from admm_jax.problem import LinearMap, Point, Problem
 from admm_jax.pytree import pytree_dataclass, replace
 from admm_jax.solver.rounding import floor, known, rise
 from admm_jax.solver.spectral import solve_normal
-from admm_jax.solver.vectors import add, dtype_of, select
+from admm_jax.solver.vectors import add, dtype_of, select, subtract
 
 RADIUS = 3.0  # minimisers are taken to lie within this many times the size of x of x, entry by entry
 
@@ -214,56 +214,77 @@ def relative(value: Array, gap: Array, floor: Array) -> Array:
 
 
 def certify(
-    problem: Problem, x: Point, promised: Certificate, unit: Array, units: Units, *, rounds: int, inner: int, last: int
+    problem: Problem,
+    x: Point,
+    promised: Certificate,
+    unit: Array,
+    units: Units,
+    goal: Array,
+    *,
+    rounds: int,
+    inner: int,
+    last: int,
 ) -> Certificate:
-    """The certificate of x with duals built from those of `promised`, in `rounds` of absorbing and projecting.
+    """The certificate of x with duals built from those of `promised`, in `rounds` of projecting and absorbing.
 
-    `inner` and `last` bound the conjugate gradient steps of a round and of the last solve. `unit` is the step of p
-    against that of e. `promised` (see `promise`) brings what needs no duals.
+    `inner` and `last` bound the conjugate gradient steps of a round and of the last one, which absorbs to rounding.
+    `unit` is the step of p against that of e. `promised` (see `promise`) brings what needs no duals. After every round
+    the pair is scaled into dom g* and evaluated, with what is left of the stationarity at its full price; the best is
+    kept, and the first whose relative gap is within `goal` ends it.
     """
     dtype = dtype_of(x)
     zero = {name: jnp.zeros_like(value) for name, value in x.items()}
-    e = tuple(q.map(x) - q.data for q in problem.quadratics)
     functions = [penalty.function for penalty in problem.penalties]
-    p = promised.duals
     # where dom g* is zero alone, as for a weight of zero, nothing is absorbed: scaling would have to undo all of it
-    ones = [jnp.ones_like(part) for part in p]
+    ones = [jnp.ones_like(part) for part in promised.duals]
     units_of = tuple(
         jnp.where((f.project_dual(one) == 0) & (f.project_dual(-one) == 0), 0, unit)
         for f, one in zip(functions, ones, strict=True)
     )
-    # a part of p on the border of dom g* stays there at first: the signs of jumps are right long before the rest
-    omegas = tuple(
-        jnp.where(f.project_dual(part * 1.0001) == part * 1.0001, own, 0)
-        for f, part, own in zip(functions, p, units_of, strict=True)
-    )
     tight = float(jnp.finfo(dtype).eps) * 64
 
-    def body(i: Array, carry: tuple) -> tuple:
-        e, p, omegas, least, *best = carry
-        residual = stationarity(problem, e, p, zero)
-        # absorbing may fail, where the held parts leave no way to be stationary: what misses least is kept
-        cost = price(x, residual, units)
-        best = select(cost <= least, [e, p, residual], best)
-        # the last round absorbs to rounding and scales instead of projecting; one more only looks at what is left
-        final, over = i == rounds, i > rounds
-        steps = jnp.where(over, 0, jnp.where(final, last, inner))
-        rhs = {name: -value for name, value in residual.items()}
+    def scaled(e: tuple[Array, ...], p: tuple[Array, ...], residual: Point) -> tuple:
+        """(gap, e, p) of the pair scaled into dom g*; `residual` is what it misses in stationarity before."""
+        scale = jnp.ones((), dtype)
+        for f, part in zip(functions, p, strict=True):
+            scale = jnp.minimum(scale, f.dual_scale(part))
+        e, p = (tuple(scale * part for part in parts) for parts in (e, p))
+        left = {name: scale * part for name, part in residual.items()}
+        left |= {name: left[name] + (1 - scale) * cost for name, cost in problem.linear.items()}
+        return evaluate(problem, x, e, p, left, units), e, p
+
+    def body(carry: tuple) -> tuple:
+        i, _, e, free, residual, omegas, least, *best = carry
+        p = tuple(f.project_dual(part) for f, part in zip(functions, free, strict=True))
+        rhs = {name: -part for name, part in residual.items()}
+        for penalty, part, loose in zip(problem.penalties, p, free, strict=True):
+            rhs = subtract(rhs, penalty.map.adjoint(part - loose))
+        final = i > rounds
+        steps = jnp.where(i == 0, 0, jnp.where(final, last, inner))  # the first one only looks at what there is
         phi = solve_normal(problem, omegas, rhs, zero, steps=steps, tol=jnp.where(final, tight, 0.01))
         e = tuple(part + quadratic.map(phi) for quadratic, part in zip(problem.quadratics, e, strict=True))
         moved = zip(problem.penalties, p, omegas, strict=True)
         free = tuple(part + omega * penalty.map(phi) for penalty, part, omega in moved)
-        scale = jnp.ones((), dtype)
-        for f, part in zip(functions, free, strict=True):
-            scale = jnp.where(final, jnp.minimum(scale, f.dual_scale(part)), scale)
-        e = tuple(scale * part for part in e)
-        p = tuple(f.project_dual(scale * part) for f, part in zip(functions, free, strict=True))
-        omegas = tuple(jnp.where(part == loose, own, 0) for part, loose, own in zip(p, free, units_of, strict=True))
-        return e, p, omegas, jnp.minimum(least, cost), *best
+        residual = stationarity(problem, e, free, zero)
+        # absorbing may fail, where the held parts leave no way to be stationary, and so may scaling
+        gap, *pair = scaled(e, free, residual)
+        best = select(gap <= least, pair, best)
+        least = jnp.fmin(gap, least)
+        done = final | (relative(promised.objective, least, promised.floor) <= goal)
+        # what has to be projected now is held fast in the next round; at first, what is on the border of dom g*: the
+        # signs of jumps are right long before the rest
+        reach = jnp.where(i == 0, 1.0001, 1)
+        omegas = tuple(
+            jnp.where(f.project_dual(reach * part) == reach * part, own, 0)
+            for f, part, own in zip(functions, free, units_of, strict=True)
+        )
+        return i + 1, done, e, free, residual, omegas, least, *best
 
-    start = e, p, omegas, jnp.full((), jnp.inf, dtype), e, p, zero
-    *_, e, p, leftover = lax.fori_loop(0, rounds + 2, body, start)
-    return proved(promised, evaluate(problem, x, e, p, leftover, units), p)
+    e, p = tuple(q.map(x) - q.data for q in problem.quadratics), promised.duals
+    none, infinity = jnp.zeros((), bool), jnp.full((), jnp.inf, dtype)
+    start = jnp.zeros((), jnp.int32), none, e, p, zero, units_of, infinity, e, p
+    *_, gap, _, p = lax.while_loop(lambda carry: ~carry[1], body, start)
+    return proved(promised, gap, p)
 
 
 def first_look(problem: Problem, x: Point, p: tuple[Array, ...], units: Units) -> Certificate:

@@ -154,15 +154,19 @@ def begin(
     )
 
 
-def _examine(problem: Problem, plan: Plan, run: Run, settings: Settings) -> tuple[Run, Point, Certificate]:
-    """The best point that this iterate gives, with its certificate. Polishing may move the iterate itself."""
+def _examine(problem: Problem, plan: Plan, run: Run, settings: Settings) -> tuple[Run, Point, Certificate, Array]:
+    """The best point that this iterate gives, its certificate, and its relative gap or what that is expected to be.
+
+    Polishing may move the iterate itself.
+    """
     lifted, state = lift(problem), run.state
     duals = duals_of(problem, state)
     if plan.dense:
         vector, e, duals = newton.polish(lifted, run.workspace, state.x[VECTOR], duals, state.rho)
         point = candidate(lifted, {VECTOR: vector}, None)
         zero = {VECTOR: jnp.zeros_like(vector)}
-        return run, point, certificate_of(lifted, point, e, duals, zero, run.units)
+        certificate = certificate_of(lifted, point, e, duals, zero, run.units)
+        return run, point, certificate, certificate.relative_gap
     point = candidate(problem, state.x, state.z)
     due = took = jnp.zeros((), bool)
     if plan.regions:
@@ -181,16 +185,21 @@ def _examine(problem: Problem, plan: Plan, run: Run, settings: Settings) -> tupl
         run = _after_polish(problem, plan, run, point, quick, due, took)
 
     def full() -> Certificate:
-        return full_certificate(lifted, plan, run, point, quick)
+        return full_certificate(lifted, plan, run, point, quick, goal)
 
     # the certificate costs tens of iterations: only pay for it when it can succeed
     last = state.iteration >= settings.max_iterations
     goal = jnp.where(run.ends < ENDLESS, settings.target, settings.tol)
     hopeless = (plan.promise_factor * quick.relative_gap > goal) & ~last
-    return run, point, lax.cond(hopeless, lambda: replace(quick, relative_gap=jnp.full_like(quick.gap, jnp.inf)), full)
+    none = replace(quick, relative_gap=jnp.full_like(quick.gap, jnp.inf))
+    certificate = lax.cond(hopeless, lambda: none, full)
+    expected = jnp.where(hopeless, plan.promise_kept * quick.relative_gap, certificate.relative_gap)
+    return run, point, certificate, expected
 
 
-def full_certificate(lifted: Problem, plan: Plan, run: Run, point: Point, quick: Certificate) -> Certificate:
+def full_certificate(
+    lifted: Problem, plan: Plan, run: Run, point: Point, quick: Certificate, goal: Array
+) -> Certificate:
     """`certify` as the plan has it, from the `promise` of the point."""
     return certify(
         lifted,
@@ -198,6 +207,7 @@ def full_certificate(lifted: Problem, plan: Plan, run: Run, point: Point, quick:
         quick,
         run.state.rho,
         run.units,
+        goal,
         rounds=plan.rounds,
         inner=plan.round_steps,
         last=plan.last_steps,
@@ -277,8 +287,8 @@ def check(problem: Problem, plan: Plan, run: Run, before: State, settings: Setti
     state = run.state
     dtype = dtype_of(state.x)
     residual = residuals(problem, before, state)
-    run, point, certificate = _examine(problem, plan, run, settings)
-    following = plan.next_check(state.iteration, certificate.relative_gap / settings.target)
+    run, point, certificate, expected = _examine(problem, plan, run, settings)
+    following = plan.next_check(state.iteration, expected / settings.target)
     if plan.regions:
         following = jnp.where(settings.polish, jnp.minimum(following, run.polish_at), following)
         following = jnp.maximum(following, state.iteration + 1)

@@ -27,7 +27,7 @@ class Plan:
     """
 
     dense: bool
-    cg_steps: int = 12
+    cg_steps: int = 16
     cg_tol: float = 0.15  # reduction of the residual that ends a warm-started x-update early
     prox_steps: int = 10
     prox_growth: int = 10  # one more step after so many iterations
@@ -39,6 +39,7 @@ class Plan:
     last_steps: int = 250
     rho_tolerance: float = 20.0  # rho moves when sqrt(primal / dual residual) is this far from 1
     promise_factor: float = 2.0  # what a certificate finds is rarely better than this many times its promise
+    promise_kept: float = 3.0  # what it finds is this many times as a rule
     regions: bool = False  # polishing on flat regions applies
     polish_below: float = 1e-5  # the tolerance below which it pays
     first_polish: int = 50
@@ -49,13 +50,13 @@ class Plan:
     derivative_warning: bool = True  # one that is in doubt is warned of
 
     def next_check(self, iteration: Array, ratio: Array) -> Array:
-        """When to look again after a check that found a gap `ratio` times the tolerance (infinite: not measured).
+        """When to look again after a check that found, or expects, a gap `ratio` times the tolerance.
 
         Gaps fall about as iteration^-2.5; the next check aims at where this one's would reach the tolerance, within
-        a factor of 1.15 to 1.6.
+        a factor of 1.08 to 1.6.
         """
         growth = jnp.where(jnp.isfinite(ratio), jnp.clip(ratio, 1e-3, 1e3) ** 0.4, 1.4)
-        ahead = jnp.maximum(iteration * (jnp.clip(growth, 1.15, 1.6) - 1), self.first_check // 4)
+        ahead = jnp.maximum(iteration * (jnp.clip(growth, 1.08, 1.6) - 1), self.first_check // 4)
         return iteration + jnp.minimum(ahead, 500).astype(jnp.int32)
 
     @property

@@ -42,7 +42,7 @@ def solve(
 
     frozen, fixed, still, place = lax.stop_gradient((lift(inner), run, last, point))
     quick = promise(frozen, place, duals_of(inner, still), fixed.units)
-    certificate = full_certificate(frozen, plan, replace(fixed, state=still), place, quick)
+    certificate = full_certificate(frozen, plan, replace(fixed, state=still), place, quick, settings.tol)
     primal, dual = lax.stop_gradient(residuals(inner, before, last))
     reached = within(certificate, settings)
     status = jnp.where(reached, Status.SOLVE_OPT_SUCCESS.value, Status.SOLVE_OVER_MAX_ITER.value)

@@ -24,8 +24,8 @@ def add_scaled(x: Point, factor: Array | float, y: Point) -> Point:
 
 
 def subtract(x: Point, y: Point) -> Point:
-    """x - y."""
-    return {name: value - y[name] for name, value in x.items()}
+    """x - y, where a variable that y lacks counts as zero."""
+    return {name: value - y[name] if name in y else value for name, value in x.items()}
 
 
 def dot(x: Point, y: Point) -> Array:

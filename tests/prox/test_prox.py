@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import scipy.optimize
 
+from admm_jax.prox import dual_ascent
 from admm_jax.prox.functions import L1, Box, GroupL2, Hinge, Huber, L1Ball, L2Ball, LInf
 from admm_jax.prox.projections import project_l1_ball, project_l2_ball, safe_norm
 from admm_jax.prox.total_variation import TotalVariation
@@ -317,3 +318,23 @@ def test_steps_of_the_prox_only_improve_the_warm_start():
             z, field = function.prox_from(v, step, field, 10)
             errors.append(float(jnp.max(jnp.abs(z - exact))))
         assert errors[-1] < 1e-2 * errors[0]
+
+
+@pytest.mark.parametrize(("shape", "p"), [((300, 5), 1), ((300, 5), 2), ((700,), 1)])
+def test_bands_of_a_large_image_change_nothing(shape, p, monkeypatch):
+    """The dual ascent band by band, in as many sweeps as the steps take, is that of the whole image."""
+    rng = np.random.default_rng(0)
+    function = TotalVariation(jnp.asarray(rng.uniform(0, 2, shape), jnp.float32), p)
+    v = jnp.asarray(rng.normal(size=shape), jnp.float32)
+    start = function.lifted().project_dual(jnp.asarray(rng.normal(size=(v.ndim, *shape)), jnp.float32))
+    fields = []
+    for least in (dual_ascent.LARGE_BYTES, 0):
+        monkeypatch.setattr(dual_ascent, "LARGE_BYTES", least)
+        monkeypatch.setattr(dual_ascent, "BAND_BYTES", 1)
+        run = jax.jit(lambda v, steps: function.prox_from(v, jnp.asarray(0.7, jnp.float32), start, steps)[1])
+        programs = str(run.trace(v, 10).jaxpr)
+        fields.append(([np.asarray(run(v, steps)) for steps in (2, 16, 41)], programs.count("while")))
+    (whole, loops), (bands, more_loops) = fields
+    assert more_loops > loops
+    for a, b in zip(whole, bands, strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-6)

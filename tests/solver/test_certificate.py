@@ -9,8 +9,16 @@ import pytest
 import scipy.signal
 
 import admm_jax as admm
+from admm_jax.pytree import replace
 from admm_jax.solver import plan
+from admm_jax.solver.certificate import promise
+from admm_jax.solver.loop import candidate, duals_of, full_certificate
+from admm_jax.solver.rewrite import lift
+from admm_jax.solver.settings import settings_for
+from admm_jax.solver.solve import prepare, start_run
+from admm_jax.solver.step import step
 from admm_jax.status import Status
+from tests.models import DEBLURRING, deblurring, image_jit
 from tests.solver.random_models import COERCIVE, CONSTRAINTS, Case, random_case, reference
 from tests.solver.random_terms import MATRIX_OPS, TERMS
 
@@ -118,3 +126,30 @@ def test_scale_of_the_data_does_not_matter():
     assert abs(int(small.iterations) - int(large.iterations)) <= 2
     np.testing.assert_allclose(large[U], 255 * np.asarray(small[U]), rtol=1e-7, atol=1e-7)
     assert float(large.objective) == pytest.approx(255**2 * float(small.objective), rel=1e-9)
+
+
+def test_a_certificate_ends_within_its_goal_where_it_can():
+    """A gap asked for is proved by fewer rounds, never falsely, wherever all of them would prove a smaller one."""
+    model, iterations = deblurring(), 12
+    problem, chosen, dtype = prepare(model.problem(DEBLURRING), model._options, np.float64)
+    settings = settings_for(model._options, dtype)
+    with jax.enable_x64(True):
+        best = float(model.solve(DEBLURRING, tol=1e-10).objective)
+        inner, run = start_run(problem, settings, problem.zeros(dtype), None, plan=chosen, dtype=dtype)
+        state = run.state
+        for _ in range(iterations):
+            state = step(inner, chosen, run.workspace, state)
+        lifted, point = lift(inner), candidate(inner, state.x, state.z)
+        quick = promise(lifted, point, duals_of(inner, state), run.units)
+
+        @image_jit
+        def certificate(goal):
+            return full_certificate(lifted, chosen, replace(run, state=state), point, quick, goal)
+
+        least = certificate(jnp.asarray(0.0))
+        truth = abs(float(least.objective) - best)
+        reported = [float(certificate(times * least.relative_gap).relative_gap) for times in (1.0, 1.5, 3.0, 20.0)]
+        for times, relative in zip((1.0, 1.5, 3.0, 20.0), reported, strict=True):
+            assert truth <= relative * abs(best) * (1 + 1e-6)
+            assert relative <= times * float(least.relative_gap) * (1 + 1e-12)
+        assert reported[-1] > reported[0]

@@ -51,13 +51,16 @@ SOLVED = {8: 1e-7, 4: 1e-2}  # relative residual above which a system counts as 
 CG_STEPS = 3000
 
 
+def pulled(system: Linearised, t: Point) -> Point:
+    """(M + sum sigma A^T B A) t."""
+    bent = complement(system, forward(system, t))
+    return add_scaled(hessian(system, t), system.sigma, adjoint(system, bent, t))
+
+
 def stiff(system: Linearised, t: Point) -> Point:
-    """(M + sum sigma A^T B A) t on T, the identity on the rest."""
+    """`pulled` on T, the identity on the rest."""
     inside = project(system.space, t)
-    pulled = hessian(system, inside)
-    bent = complement(system, forward(system, inside))
-    pulled = add_scaled(pulled, system.sigma, adjoint(system, bent, inside))
-    return add(project(system.space, pulled), subtract(t, inside))
+    return add(project(system.space, pulled(system, inside)), subtract(t, inside))
 
 
 def _matrix(system: Linearised, like: Point) -> Array:
@@ -104,15 +107,21 @@ def stiff_solver(system: Linearised) -> Callable[[Point, Point], Point]:
 
         return direct
     tol = 1e-11 if dtype == jnp.float64 else 1e-6
-    precondition = _preconditioner(system)
+    precondition, onto = _preconditioner(system), partial(project, system.space)
 
     def iterative(rhs: Point, start: Point) -> Point:
-        def operator(t: Point) -> Point:
-            return stiff(system, t)
-
-        return conjugate_gradients(
-            operator, rhs, start, steps=CG_STEPS, tol=tol, precondition=precondition, reference=rhs
+        inside = onto(rhs)
+        t = conjugate_gradients(
+            partial(pulled, system),
+            inside,
+            onto(start),
+            steps=CG_STEPS,
+            tol=tol,
+            precondition=precondition,
+            project=onto,
+            reference=inside,
         )
+        return add(t, subtract(rhs, inside))
 
     return iterative
 
@@ -167,7 +176,8 @@ def rough(system: Linearised, push: Point, *, steps: Array, tol: float) -> Point
         return project(system.space, stiff_solver(system)(r, r))
     zero = {name: jnp.zeros_like(value) for name, value in r.items()}
     inverse = _preconditioner(system)
-    return conjugate_gradients(lambda t: stiff(system, t), r, zero, steps=steps, tol=tol, precondition=inverse)
+    operator, onto = partial(pulled, system), partial(project, system.space)
+    return conjugate_gradients(operator, r, zero, steps=steps, tol=tol, precondition=inverse, project=onto)
 
 
 def answer(system: Linearised, r: Point, s: Duals) -> Pair:

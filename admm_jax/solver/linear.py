@@ -29,11 +29,15 @@ def conjugate_gradients(
     steps: Array | int,
     tol: Array | float = 0.0,
     precondition: Callable[[Point], Point] = lambda r: r,
+    project: Callable[[Point], Point] = lambda r: r,
     reference: Point | None = None,
 ) -> Point:
     """At most `steps` conjugate gradient steps on operator(x) = rhs from x, until ||r|| <= tol ||reference||.
 
-    The reference is r_0 unless another one is given.
+    The reference is r_0 unless another one is given. On a subspace, that of an orthogonal projection `project`, it
+    solves project(operator(x)) = project(rhs) from an x in it, which the preconditioner must not leave either; there
+    the operator is projected once a step and its image lies in memory before (fused with the sums over regions that
+    `project` may be, XLA's CPU backend makes a convolution four times slower).
 
     The norm is that of the preconditioner, <r, precondition(r)>. A zero residual or curvature ends it without NaN
     (Hestenes & Stiefel 1952). A singular system without a solution leaves, in the end, a residual along which the
@@ -58,7 +62,7 @@ def conjugate_gradients(
         ratio = jnp.where(usable, current / jnp.where(usable, curvature, 1), 0)
         alpha = jnp.where(first, 1, ratio)
         x = add_scaled(x, jnp.where(first, 0, alpha), direction)
-        residual = add_scaled(residual, -alpha, image)
+        residual = project(add_scaled(residual, -alpha, image))
         preconditioned = precondition(residual)
         following = jnp.where(first | usable, dot(residual, preconditioned), 0)
         direction = add_scaled(preconditioned, jnp.where(first, 0, following / current), direction)

@@ -16,6 +16,8 @@ Condat 2013 and Barbero & Sra 2018 use the same structure for direct and active-
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
@@ -151,19 +153,18 @@ def polish(problem: Problem, rhs: Point, point: Point, duals: tuple[Array, ...])
         jumps = jnp.where(flat, 0, weight * signs)
         held = found.any(held)
 
-        def project(v: Array) -> Array:
-            return jnp.where(held, 0, found.mean(v))
-
-        def operator(v: Point) -> Point:
-            return {name: project(normal(problem, none, v)[name])}
+        def project(v: Point) -> Point:
+            return {name: jnp.where(held, 0, found.mean(v[name]))}
 
         start = found.mean(x)
         fixed = jnp.where(held, start, 0)
         target = rhs[name] - difference.adjoint(jumps)
         if boxes:
             target = target - normal(problem, none, {name: fixed})[name]
-        free = {name: project(start)}
-        free = conjugate_gradients(operator, {name: project(target)}, free, steps=REGION_STEPS, tol=tol)
+        operator = partial(normal, problem, none)
+        free = conjugate_gradients(
+            operator, {name: target}, project({name: start}), steps=REGION_STEPS, tol=tol, project=project
+        )
         return free[name] + fixed, held
 
     def unfinished(carry: tuple) -> Array:

@@ -106,7 +106,7 @@ def stiff_solver(system: Linearised) -> Callable[[Point, Point], Point]:
             return unflatten(system.problem, x)
 
         return direct
-    tol = 1e-11 if dtype == jnp.float64 else 1e-6
+    floor = 1e-11 if dtype == jnp.float64 else 1e-6
     precondition, onto = _preconditioner(system), partial(project, system.space)
 
     def iterative(rhs: Point, start: Point) -> Point:
@@ -116,10 +116,9 @@ def stiff_solver(system: Linearised) -> Callable[[Point, Point], Point]:
             inside,
             onto(start),
             steps=CG_STEPS,
-            tol=tol,
+            floor=floor,
             precondition=precondition,
             project=onto,
-            reference=inside,
         )
         return add(t, subtract(rhs, inside))
 

@@ -30,14 +30,16 @@ def conjugate_gradients(
     tol: Array | float = 0.0,
     precondition: Callable[[Point], Point] = lambda r: r,
     project: Callable[[Point], Point] = lambda r: r,
-    reference: Point | None = None,
+    floor: Array | float | None = None,
 ) -> Point:
-    """At most `steps` conjugate gradient steps on operator(x) = rhs from x, until ||r|| <= tol ||reference||.
+    """At most `steps` conjugate gradient steps on operator(x) = rhs from x.
 
-    The reference is r_0 unless another one is given. On a subspace, that of an orthogonal projection `project`, it
-    solves project(operator(x)) = project(rhs) from an x in it, which the preconditioner must not leave either; there
-    the operator is projected once a step and its image lies in memory before (fused with the sums over regions that
-    `project` may be, XLA's CPU backend makes a convolution four times slower).
+    They end where ||r|| <= tol ||r_0||, or where ||r|| <= floor ||rhs||.
+
+    On a subspace, that of an orthogonal projection `project`, it solves project(operator(x)) = project(rhs) from an x
+    in it, which the preconditioner must not leave either. There the operator is projected once a step, and its image
+    lies in memory before: fused with the sums over regions that `project` may be, a convolution would be four times
+    slower on XLA's CPU backend.
 
     The norm is that of the preconditioner, <r, precondition(r)>. A zero residual or curvature ends it without NaN
     (Hestenes & Stiefel 1952). A singular system without a solution leaves, in the end, a residual along which the
@@ -66,10 +68,12 @@ def conjugate_gradients(
         preconditioned = precondition(residual)
         following = jnp.where(first | usable, dot(residual, preconditioned), 0)
         direction = add_scaled(preconditioned, jnp.where(first, 0, following / current), direction)
-        if reference is None:
-            goal = jnp.where(first, following * tol**2, goal)
+        goal = jnp.where(first, jnp.maximum(goal, following * tol**2), goal)
         return i + 1, x, residual, direction, following, goal, jnp.maximum(stiffest, stiffness)
 
-    goal = zero if reference is None else dot(reference, precondition(reference)) * tol**2
+    goal = zero
+    if floor is not None:
+        reference = project(rhs)
+        goal = dot(reference, precondition(reference)) * floor**2
     start = (jnp.zeros((), jnp.int32), x, rhs, x, infinity, goal, zero)
     return lax.while_loop(unfinished, body, start)[1]

@@ -220,7 +220,7 @@ def _polished(
     """The point and duals, polished where `due`."""
     raw, rhs = (point, duals), run.workspace.rhs
     if regions.tv_of(problem)[1].p == 1:
-        return lax.cond(due, lambda: regions.polish(problem, rhs, *raw), lambda: raw)
+        return lax.cond(due, lambda: regions.polish(problem, rhs, *raw, settings.target), lambda: raw)
 
     def where_due() -> tuple[Point, tuple[Array, ...]]:
         return lax.cond(due, lambda: isotropic.polish(problem, rhs, *raw, run.units, due), lambda: raw)

@@ -31,6 +31,8 @@ from admm_jax.solver.certificate import stationarity
 from admm_jax.solver.linear import conjugate_gradients, normal
 
 MERGES = 30  # rounds of merging; a handful is usual
+ROUGH = 1e-3  # reduction of the residual that shows which jumps flip
+EXACTNESS = 1e-4  # of the last solve's residual, relative to the gap that is wanted
 REGION_STEPS = 600  # conjugate gradient steps of one reduced solve
 DUAL_STEPS = 300  # accelerated projected gradient steps that complete the dual on the flat edges
 
@@ -123,10 +125,13 @@ def tv_of(problem: Problem) -> tuple[int, TotalVariation]:
     raise ValueError("regions: the problem has no total variation")
 
 
-def polish(problem: Problem, rhs: Point, point: Point, duals: tuple[Array, ...]) -> tuple[Point, tuple[Array, ...]]:
+def polish(
+    problem: Problem, rhs: Point, point: Point, duals: tuple[Array, ...], target: Array
+) -> tuple[Point, tuple[Array, ...]]:
     """The polished point and duals for it, from a point and the lifted problem's duals.
 
-    `rhs` is Q^T W d - c. The point is meant to come out of the prox, so that it is inside its bounds.
+    `rhs` is Q^T W d - c. The point is meant to come out of the prox, so that it is inside its bounds. `target`: the
+    relative gap that is wanted, to which the region values need not be more exact.
     """
     name, shape = problem.variables[0]
     tv_index, tv = tv_of(problem)
@@ -148,6 +153,8 @@ def polish(problem: Problem, rhs: Point, point: Point, duals: tuple[Array, ...])
             x = clipped - offset
         return x, held
 
+    exact_enough = jnp.clip(EXACTNESS * target, 16 * eps, ROUGH).astype(dtype)
+
     def solve_regions(x: Array, flat: Array, held: Array, tol: Array) -> tuple[Array, Array]:
         found = find_regions(flat)
         jumps = jnp.where(flat, 0, weight * signs)
@@ -158,12 +165,18 @@ def polish(problem: Problem, rhs: Point, point: Point, duals: tuple[Array, ...])
 
         start = found.mean(x)
         fixed = jnp.where(held, start, 0)
-        target = rhs[name] - difference.adjoint(jumps)
+        push = rhs[name] - difference.adjoint(jumps)
         if boxes:
-            target = target - normal(problem, none, {name: fixed})[name]
+            push = push - normal(problem, none, {name: fixed})[name]
         operator = partial(normal, problem, none)
         free = conjugate_gradients(
-            operator, {name: target}, project({name: start}), steps=REGION_STEPS, tol=tol, project=project
+            operator,
+            {name: push},
+            project({name: start}),
+            steps=REGION_STEPS,
+            tol=tol,
+            floor=exact_enough,
+            project=project,
         )
         return free[name] + fixed, held
 
@@ -174,7 +187,7 @@ def polish(problem: Problem, rhs: Point, point: Point, duals: tuple[Array, ...])
     def body(carry: tuple) -> tuple:
         i, x, flat, held, settled, _ = carry
         # a rough solve shows which jumps flip; only the last one has to be exact
-        x, held = solve_regions(x, flat, held, jnp.where(settled, 64 * eps, 1e-3).astype(dtype))
+        x, held = solve_regions(x, flat, held, jnp.where(settled, 0, ROUGH).astype(dtype))
         inner, outside = inside(x)
         flipped = ~flat & (signs * difference(inner) < 0)
         newly = outside & ~held

@@ -42,6 +42,7 @@ from admm_jax.problem import Point
 from admm_jax.prox.functions import GroupL2
 from admm_jax.pytree import replace
 from admm_jax.solver.linear import conjugate_gradients
+from admm_jax.solver.regions import region_curvature
 from admm_jax.solver.rewrite import flatten, unflatten
 from admm_jax.solver.vectors import add, add_scaled, dtype_of, norm, subtract
 
@@ -126,7 +127,10 @@ def stiff_solver(system: Linearised) -> Callable[[Point, Point], Point]:
 
 
 def _preconditioner(system: Linearised) -> Callable[[Point], Point]:
-    """Per region, the inverse of its mean diagonal: what isotropic total variation needs, whose weights are w/|Dx|."""
+    """Per region, the inverse of its curvature: that of the quadratics by its size, and that of norms.
+
+    Isotropic total variation cannot do without: its curvatures w / |D x| are of all sizes.
+    """
     weights: dict[str, Array] = {}
     for penalty, reading, is_direct in zip(system.problem.penalties, system.readings, system.direct, strict=True):
         function = penalty.function
@@ -142,17 +146,19 @@ def _preconditioner(system: Linearised) -> Callable[[Point], Point]:
         curvature = jnp.where(held, 0, inverse * (1 - jnp.where(size > 0, v / jnp.where(size > 0, size, 1), 0) ** 2))
         diagonal = _difference_diagonal(curvature) if chain.ops else curvature
         weights[chain.variable] = weights.get(chain.variable, jnp.zeros_like(diagonal)) + diagonal
-    if not weights:
+    scales: dict[str, Array] = {}
+    for name, space in system.space.items():
+        if space.regions is not None:
+            scales[name] = region_curvature(system.problem, system.x, name)(space.regions)
+        elif name in weights:
+            scales[name] = mean_eigenvalue(system)
+        if name in weights:
+            scales[name] = scales[name] + space.average(weights[name])
+    if not scales:
         return lambda r: r
-    mean = mean_eigenvalue(system)
-
-    def apply_inverse(r: Point) -> Point:
-        return {
-            name: value / (mean + system.space[name].average(weights[name])) if name in weights else value
-            for name, value in r.items()
-        }
-
-    return apply_inverse
+    # a variable, or a region, that no quadratic sees
+    scales = {name: jnp.where(scale > 0, scale, 1) for name, scale in scales.items()}
+    return lambda r: {name: value / scales[name] if name in scales else value for name, value in r.items()}
 
 
 def _difference_diagonal(curvature: Array) -> Array:

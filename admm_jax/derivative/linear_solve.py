@@ -108,7 +108,7 @@ def stiff_solver(system: Linearised) -> Callable[[Point, Point], Point]:
 
         return direct
     floor = 1e-11 if dtype == jnp.float64 else 1e-6
-    precondition, onto = _preconditioner(system), partial(project, system.space)
+    precondition, onto = _preconditioner(system, by_size=True), partial(project, system.space)
 
     def iterative(rhs: Point, start: Point) -> Point:
         inside = onto(rhs)
@@ -126,10 +126,11 @@ def stiff_solver(system: Linearised) -> Callable[[Point, Point], Point]:
     return iterative
 
 
-def _preconditioner(system: Linearised) -> Callable[[Point], Point]:
-    """Per region, the inverse of its curvature: that of the quadratics by its size, and that of norms.
+def _preconditioner(system: Linearised, *, by_size: bool) -> Callable[[Point], Point]:
+    """Per region, the inverse of its curvature: that of the quadratics, which its size tells, and that of norms.
 
-    Isotropic total variation cannot do without: its curvatures w / |D x| are of all sizes.
+    Isotropic total variation cannot do without: its curvatures w / |D x| are of all sizes. For the rest it is only
+    worth its compiling where many steps are made.
     """
     weights: dict[str, Array] = {}
     for penalty, reading, is_direct in zip(system.problem.penalties, system.readings, system.direct, strict=True):
@@ -148,7 +149,7 @@ def _preconditioner(system: Linearised) -> Callable[[Point], Point]:
         weights[chain.variable] = weights.get(chain.variable, jnp.zeros_like(diagonal)) + diagonal
     scales: dict[str, Array] = {}
     for name, space in system.space.items():
-        if space.regions is not None:
+        if by_size and space.regions is not None:
             scales[name] = region_curvature(system.problem, system.x, name)(space.regions)
         elif name in weights:
             scales[name] = mean_eigenvalue(system)
@@ -180,7 +181,7 @@ def rough(system: Linearised, push: Point, *, steps: Array, tol: float) -> Point
     if system.plan.dense:
         return project(system.space, stiff_solver(system)(r, r))
     zero = {name: jnp.zeros_like(value) for name, value in r.items()}
-    inverse = _preconditioner(system)
+    inverse = _preconditioner(system, by_size=False)
     operator, onto = partial(pulled, system), partial(project, system.space)
     return conjugate_gradients(operator, r, zero, steps=steps, tol=tol, precondition=inverse, project=onto)
 

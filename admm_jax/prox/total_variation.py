@@ -48,24 +48,69 @@ class TotalVariation:
 
         The image is one line there; where a row ends there is no edge, so its weight is zero.
         """
-        limits = [part.astype(v.dtype) for part in _edges(v.shape)]
-        weight = jnp.asarray(self.weight, v.dtype)
-        if self.p == 1:
-            limits = [part * edge for part, edge in zip(self._per_edge(field), limits, strict=True)]
-        else:
-            limits.append(weight if weight.ndim == 0 else jnp.broadcast_to(weight, v.shape).ravel())
-        strides = tuple(math.prod(v.shape[axis + 1 :]) for axis in range(v.ndim))
-        terms = Terms(v.ravel(), limits, step, strides, _clip if self.p == 1 else _shrink)
-        parts = ascend(terms, [part.ravel() for part in field], iterations)
-        field = jnp.stack(parts).reshape(field.shape)
+        limits = self._limits(field)
+        terms = Terms(v.ravel(), limits, step, _strides(v.shape), _clip if self.p == 1 else _shrink)
+        field = _stacked(ascend(terms, _lines(field), iterations), field)
         return v - step * Difference(v.shape).adjoint(field), field
 
-    def _per_edge(self, field: Array) -> Array:
-        """The weight of every edge, (ndim, pixels)."""
-        return jnp.broadcast_to(jnp.asarray(self.weight, field.dtype), field.shape).reshape(len(field), -1)
+    def balance(
+        self, force: Array, field: Array, free: Array, borne: tuple[Array, Array], iterations: Array | int
+    ) -> Array:
+        """The field p that balances `force` best, min ||rest of -force - D^T p||^2, by FGP from `field`.
+
+        Where not `free` (a pixel, or an edge where p = 1) it stays what it is. What is left that pushes up counts only
+        where not `borne[0]`, and down where not `borne[1]`.
+        """
+        lines = _lines(field)
+        free = jnp.broadcast_to(free, field.shape)
+        if self.p == 1:
+            ends = [(-limit, limit) for limit in self._limits(field)]
+            pairs = zip(_lines(free), ends, lines, strict=True)
+            bounds = [jnp.where(loose, end, line) for loose, both, line in pairs for end in both]
+        else:
+            bounds = [*_lines(free), *lines, *self._limits(field)]
+        bears = [mask.ravel() for mask in borne]
+        one = jnp.ones((), force.dtype)
+        terms = Terms(-force.ravel(), [*bears, *bounds], one, _strides(force.shape), self._project_free, _not_borne)
+        return _stacked(ascend(terms, lines, iterations), field)
+
+    def _project_free(self, limits: list[Array], parts: list[Array]) -> list[Array]:
+        bounds = limits[2:]
+        if self.p == 1:
+            return [jnp.clip(part, *bounds[2 * i : 2 * i + 2]) for i, part in enumerate(parts)]
+        n = len(parts)
+        free, held, shrunk = bounds[:n], bounds[n : 2 * n], _shrink(bounds[2 * n :], parts)
+        return [jnp.where(*each) for each in zip(free, shrunk, held, strict=True)]
+
+    def _limits(self, field: Array) -> list[Array]:
+        """What bounds the lines of a field: p = 1, the weight of every edge; p = 2, where edges are, and the weight."""
+        edges = [edge.astype(field.dtype) for edge in _edges(field.shape[1:])]
+        weight = jnp.asarray(self.weight, field.dtype)
+        if self.p == 1:
+            return [
+                part * edge for part, edge in zip(_lines(jnp.broadcast_to(weight, field.shape)), edges, strict=True)
+            ]
+        return [*edges, weight if weight.ndim == 0 else jnp.broadcast_to(weight, field.shape[1:]).ravel()]
 
     def invalid(self) -> Array:
         return self.lifted().invalid()
+
+
+def _strides(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(math.prod(shape[axis + 1 :]) for axis in range(len(shape)))
+
+
+def _lines(field: Array) -> list[Array]:
+    return [part.ravel() for part in field]
+
+
+def _stacked(lines: list[Array], like: Array) -> Array:
+    return jnp.stack(lines).reshape(like.shape)
+
+
+def _not_borne(limits: list[Array], w: Array) -> Array:
+    up, down = limits[:2]
+    return jnp.where(jnp.where(w > 0, up, down), 0, w)
 
 
 def _clip(limits: list[Array], parts: list[Array]) -> list[Array]:

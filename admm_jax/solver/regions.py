@@ -247,44 +247,25 @@ def complete(
     flat: Array,
     steps: Array | int = DUAL_STEPS,
 ) -> tuple[Array, ...]:
-    """Duals for a polished point, by FGP over the flat edges on ||rest||^2.
-
-    The rest is the part of D^T p + force that no bound bears.
-    """
+    """Duals for a polished point: the field on the flat edges as it leaves least for the bounds to bear, and that."""
     ((name, x),) = point.items()
-    difference = Difference(x.shape)
     zero = {name: jnp.zeros_like(x)}
     e = tuple(q.map(point) - q.data for q in problem.quadratics)
     nothing = tuple(jnp.zeros_like(x) for _ in problem.penalties)
     force = stationarity(problem, e, nothing, zero)[name]
+    tv: TotalVariation = problem.penalties[tv_index].function  # pyright: ignore[reportAssignmentType]
+    bounds = {
+        i: (x + penalty.offset >= penalty.function.upper, x + penalty.offset <= penalty.function.lower)
+        for i, penalty in enumerate(problem.penalties)
+        if isinstance(penalty.function, Box)
+    }
+    up, down = jnp.zeros(x.shape, bool), jnp.zeros(x.shape, bool)
+    for at_upper, at_lower in bounds.values():
+        up, down = up | at_upper, down | at_lower
     p = list(duals)
-
-    def borne(pull: Array) -> tuple[dict[int, Array], Array]:
-        """What each bound bears of a force on x, and the rest."""
-        parts = {}
-        for i, penalty in enumerate(problem.penalties):
-            if isinstance(penalty.function, Box):
-                parts[i] = _side(penalty.function, x + penalty.offset, -pull)
-                pull = pull + parts[i]
-        return parts, pull
-
-    lifted = problem.penalties[tv_index].function.lifted()  # pyright: ignore[reportAttributeAccessIssue]
-    rate = 1 / (4.0 * x.ndim)
-
-    def body(i: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
-        current, ahead = carry
-        gradient = difference(borne(difference.adjoint(ahead) + force)[1])
-        new = jnp.where(flat, lifted.project_dual(ahead - rate * gradient), field)
-        momentum = (i / (i + 3.0)).astype(x.dtype)
-        return new, new + momentum * (new - current)
-
-    p[tv_index], _ = lax.fori_loop(0, steps, body, (field, field))
-    for i, part in borne(difference.adjoint(p[tv_index]) + force)[0].items():
-        p[i] = part
+    p[tv_index] = tv.balance(force, field, flat, (up, down), steps)
+    left = -force - Difference(x.shape).adjoint(p[tv_index])
+    for i, (at_upper, at_lower) in bounds.items():  # outward at the upper bound, inward at the lower
+        p[i] = jnp.where(jnp.where(left > 0, at_upper, at_lower), left, 0)
+        left = left - p[i]
     return tuple(p)
-
-
-def _side(function: Box, value: Array, force: Array) -> Array:
-    """The part of `force` that a bound can bear: outward at the upper bound, inward at the lower."""
-    at_upper, at_lower = value >= function.upper, value <= function.lower
-    return jnp.where(at_upper, jnp.maximum(force, 0), 0) + jnp.where(at_lower, jnp.minimum(force, 0), 0)

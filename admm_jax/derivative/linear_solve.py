@@ -22,6 +22,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import jax.scipy.linalg as jsl
+import numpy as np
 from jax import Array, lax
 from jax.flatten_util import ravel_pytree
 
@@ -38,6 +39,7 @@ from admm_jax.derivative.conditions import (
     mean_eigenvalue,
     scaled,
 )
+from admm_jax.derivative.tell import Teller
 from admm_jax.problem import Point
 from admm_jax.prox.functions import GroupL2
 from admm_jax.pytree import replace
@@ -50,6 +52,7 @@ OUTER = 60  # updates of the multipliers
 REFINEMENTS = 2  # of a direct solve
 SOLVED = {8: 1e-7, 4: 1e-2}  # relative residual above which a system counts as not solved, by the width of the dtype
 CG_STEPS = 3000
+AMBIGUOUS = 1e-3  # share of a push on the multipliers that must stay for them not to be unique
 
 
 def pulled(system: Linearised, t: Point) -> Point:
@@ -201,23 +204,71 @@ def _size(u: Duals) -> Array:
     return jnp.sqrt(sum((jnp.sum(part * part) for part in u), start=jnp.zeros(())))
 
 
-def solve(system: Linearised, r: Point, s: Duals, guess: Point | None = None) -> Pair:
+def unsolved(converged: np.ndarray, unique: np.ndarray, error: np.ndarray) -> str | None:
+    """What there is to say of a system solved to a relative residual `error`, None where others say it."""
+    if bool(error <= SOLVED[error.dtype.itemsize]) or not (converged and unique):
+        return None
+    return (
+        "the derivative is NaN, for its linear system has no solution, or more than one "
+        f"(relative residual {float(error):.1e}): kinks of two terms lie on each other and the change pulls them "
+        "apart, or multipliers were asked for that are not unique "
+        "(the option derivative_nan=False gives what there is instead)"
+    )
+
+
+def ambiguous(system: Linearised, stiff_solve: Callable[[Point, Point], Point]) -> Array:
+    """Whether multipliers of the system are not unique: a push on them that nothing answers.
+
+    Then forward mode finds out whether a change contradicts itself, but reverse mode, which meets no change, would
+    hand out one gradient of many.
+    """
+    t = {name: jnp.zeros_like(value) for name, value in system.x.items()}
+    line, part_of = ravel_pytree(forward(system, t))
+    probe = complement(system, part_of(jnp.sin(1 + jnp.arange(line.size, dtype=line.dtype) ** 1.5)))
+    none = tuple(jnp.zeros_like(part) for part in probe)
+    t, u = _repeated(system, stiff_solve, t, none, t, probe)
+    force, length = apply(system, (t, u))
+    left, whole = _size(u), _size(probe)
+    tol = SOLVED[left.dtype.itemsize] * left / jnp.where(whole > 0, whole, 1)  # of what the probe itself would do
+    unanswered = (norm(force) <= tol * norm(adjoint(system, probe, t))) & (_size(length) <= tol * whole / system.sigma)
+    return unanswered & (left > AMBIGUOUS * whole)
+
+
+def solve(
+    system: Linearised, r: Point, s: Duals, converged: Array, guess: Point | None = None, *, moves: bool = True
+) -> Pair:
     """(t, dp) with the system's operator mapping it to (r, s); differentiable and transposable.
 
-    NaN where the system has no unique solution or was not solved to the accuracy asked for: told, not guessed.
-    `guess` is where the transposed system starts, for those who have solved a similar one.
+    NaN where the system has no unique solution or was not solved to the accuracy asked for: told, not guessed. Of a
+    solve that has not `converged`, or has no unique solution, others tell.
+    `guess` is where the transposed system starts, for those who have solved a similar one. `moves`: whether any change
+    may move a term's kink.
     """
-    frozen = lax.stop_gradient(system)
+    frozen, converged = lax.stop_gradient((system, converged))
+    teller = Teller(unsolved)
     stiff_solve = stiff_solver(frozen)
     zero = {name: jnp.zeros_like(value) for name, value in r.items()}
     begin = zero if guess is None else project(frozen.space, lax.stop_gradient(guess))
 
+    def checked(pair: Pair, rhs: Pair, doubtful: Array | None = None) -> Pair:
+        if not system.plan.derivative_nan:
+            return pair
+        error = residual(frozen, pair, rhs)
+        if doubtful is not None:
+            error = jnp.where(doubtful & (_size(pair[1]) > 0), jnp.inf, error)
+        if system.plan.derivative_warning:
+            unique = jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(pair)]))
+            jax.debug.callback(teller, converged, unique, error)
+        return jax.tree.map(lambda leaf: jnp.where(error <= SOLVED[error.dtype.itemsize], leaf, jnp.nan), pair)
+
     def direct(rhs: Pair) -> Pair:
-        return _repeated(frozen, stiff_solve, *rhs, zero)
+        return checked(_repeated(frozen, stiff_solve, *rhs, zero), rhs)
 
     def transposed(rhs: Pair) -> Pair:
         r, s = rhs
-        t, u = _repeated(frozen, stiff_solve, r, complement(frozen, s), begin)
+        bent = complement(frozen, s)
+        pair = _repeated(frozen, stiff_solve, r, bent, begin)
+        t, u = checked(pair, (r, bent), ambiguous(frozen, stiff_solve) if moves and s else None)
         y = scaled(u, frozen.sigma, scaled(forward(frozen, project(frozen.space, t)), -1, s))
         return t, y
 
@@ -236,9 +287,14 @@ def solve(system: Linearised, r: Point, s: Duals, guess: Point | None = None) ->
 
 
 def _repeated(
-    system: Linearised, stiff_solve: Callable[[Point, Point], Point], r: Point, s: Duals, begin: Point
+    system: Linearised,
+    stiff_solve: Callable[[Point, Point], Point],
+    r: Point,
+    s: Duals,
+    begin: Point,
+    multipliers: Duals | None = None,
 ) -> Pair:
-    """The method of multipliers on the linear system, from t = `begin`."""
+    """The method of multipliers on the linear system, from t = `begin` and u = `multipliers`, zero unless given."""
     dtype, sigma = dtype_of(r), system.sigma
 
     def update(t: Point, u: Duals) -> tuple[Point, Duals]:
@@ -263,12 +319,10 @@ def _repeated(
             return i + 1, t, new, moved, _size(new)
 
         infinity = jnp.full((), jnp.inf, dtype)
-        start = (jnp.zeros((), jnp.int32), begin, tuple(jnp.zeros_like(v) for v in s), infinity, jnp.zeros((), dtype))
+        first = tuple(jnp.zeros_like(v) for v in s) if multipliers is None else multipliers
+        start = (jnp.zeros((), jnp.int32), begin, first, infinity, jnp.zeros((), dtype))
         _, t, u, *_ = lax.while_loop(unfinished, body, start)
-    if not system.plan.derivative_nan:
-        return t, u
-    good = residual(system, (t, u), (r, s)) <= SOLVED[dtype.itemsize]
-    return jax.tree.map(lambda leaf: jnp.where(good, leaf, jnp.nan), (t, u))
+    return t, u
 
 
 def residual(system: Linearised, pair: Pair, rhs: Pair) -> Array:

@@ -26,12 +26,14 @@ import numpy as np
 from jax import Array, lax
 from jax.core import Tracer
 from jax.custom_batching import sequential_vmap
+from jax.custom_derivatives import SymbolicZero
 from jax.dtypes import float0
 
 from admm_jax.derivative import linear_solve, trust
 from admm_jax.derivative.active import has_curved_groups, project
 from admm_jax.derivative.conditions import lagrangian, multipliers, right_hand_side, system_at
 from admm_jax.problem import Point, Problem
+from admm_jax.prox.functions import Box
 from admm_jax.pytree import replace
 from admm_jax.solution import Solution
 from admm_jax.solver import unroll
@@ -52,16 +54,19 @@ def tangent_of(
     solution: Solution,
     push: Point | None = None,
     guess: Point | None = None,
+    *,
+    moves: bool = True,
 ) -> tuple[Point, Array, tuple]:
     """(dx, d objective, dp) at a solution for a change of the problem; linear in it, and transposable.
 
-    `push` is a force of its own on x, and `guess` where the adjoint system starts (see `solve`).
+    `push` is a force of its own on x, and `guess` where the adjoint system starts (see `solve`). `moves`: whether the
+    change may move the kink of a term.
     """
     system = system_at(problem, plan, solution)
     shift, (r, s) = right_hand_side(problem, change, system)
     if push is not None:
         r = add(r, project(system.space, push))
-    t, u = linear_solve.solve(system, r, s, guess)
+    t, u = linear_solve.solve(system, r, s, solution.converged, guess, moves=moves)
     dx = add(shift, project(system.space, t))
     value = jax.jvp(lambda q: lagrangian(lift(q), system.x, system.readings), (problem,), (change,))[1]
     return dx, value, multipliers(problem, change, system, dx, u)
@@ -125,15 +130,16 @@ def _solution(
     return (sequential_vmap(run) if plan.sequential else run)(problem, settings, x, state)
 
 
-@_solution.defjvp
 def _rule(plan: Plan, dtype: np.dtype, primals: tuple, tangents: tuple) -> tuple[Solution, Solution]:
     problem, adjoint, settings, x, state = primals
+    moves = any(not _is_symbolic(leaf) for leaf in _kinks(tangents[0]))
+    tangents = jax.tree.map(_instantiated, tangents, is_leaf=_is_symbolic)
     # through the rule again, so that it can be differentiated once more
     aim = finishing(settings, curved=has_curved_groups(problem, plan))
     solution = _solution(plan, dtype, problem, adjoint, aim, x, state)
     if plan.derivative_warning:
         trust.warn(problem, plan, lax.stop_gradient(solution), aim.target)
-    dx, value, dp = tangent_of(problem, tangents[0], plan, solution, tangents[1], adjoint)
+    dx, value, dp = tangent_of(problem, tangents[0], plan, solution, tangents[1], adjoint, moves=moves)
     basis = jnp.ones((), dtype)
     if plan.derivative_nan:  # a solve that did not converge has no derivative
         basis = jnp.where(solution.converged, basis, jnp.nan)
@@ -144,6 +150,26 @@ def _rule(plan: Plan, dtype: np.dtype, primals: tuple, tangents: tuple) -> tuple
         multipliers=tuple(basis * v for v in dp),
     )
     return solution, change
+
+
+# with symbolic zeros it is known which parameters change: only where kinks move can the multipliers' freedom matter
+_solution.defjvp(_rule, symbolic_zeros=True)
+
+
+def _kinks(change: Problem) -> list:
+    """The tangents of all that says where the kinks of the penalties are."""
+    parts = [(penalty.map, penalty.offset) for penalty in change.penalties]
+    bounds = [(p.function.lower, p.function.upper) for p in change.penalties if isinstance(p.function, Box)]
+    return jax.tree.leaves((parts, bounds), is_leaf=_is_symbolic)
+
+
+def _is_symbolic(leaf: Any) -> bool:
+    return isinstance(leaf, SymbolicZero)
+
+
+def _instantiated(leaf: Any) -> Any:
+    """A tangent as an array."""
+    return np.zeros(leaf.shape, leaf.dtype) if _is_symbolic(leaf) else leaf
 
 
 def _no_tangent(leaf: Any) -> Any:

@@ -11,9 +11,6 @@ one and with the other is the estimate of the derivative's error.
 
 from __future__ import annotations
 
-import threading
-import warnings
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -22,7 +19,7 @@ from jax import Array, lax
 from admm_jax.derivative.active import pattern, read
 from admm_jax.derivative.conditions import system_at
 from admm_jax.derivative.linear_solve import regular, rough
-from admm_jax.errors import DerivativeWarning
+from admm_jax.derivative.tell import Teller
 from admm_jax.problem import Point, Problem
 from admm_jax.prox.functions import GroupL2
 from admm_jax.prox.projections import safe_norm
@@ -102,23 +99,9 @@ def active_set(problem: Problem, solution: Solution, factor: Array | float = 1.0
     return tuple(pattern(penalty.function, reading) for penalty, reading in pairs)
 
 
-class _Teller:
-    """Warns once for each compiled program: made where one is traced, called whenever it runs."""
-
-    def __init__(self) -> None:
-        self.lock, self.told = threading.Lock(), False
-
-    def __call__(self, status: np.ndarray, gap: np.ndarray, trust: Trust) -> None:
-        text = complaint(int(status), float(gap), trust)
-        with self.lock:
-            if text is None or self.told:
-                return
-            self.told = True
-        warnings.warn(text, DerivativeWarning, stacklevel=2)
-
-
-def complaint(status: int, gap: float, trust: Trust) -> str | None:
+def complaint(code: np.ndarray, measured: np.ndarray, trust: Trust) -> str | None:
     """What there is to say of a derivative, None if it can be trusted."""
+    status, gap = int(code), float(measured)
     if status != Status.SOLVE_OPT_SUCCESS.value:
         return (
             f"the solve that was differentiated did not converge ({Status(status).name}, certified gap {gap:.1e}): "
@@ -143,4 +126,4 @@ def complaint(status: int, gap: float, trust: Trust) -> str | None:
 def warn(problem: Problem, plan: Plan, solution: Solution, target: Array) -> None:
     """Say so when the program runs, if the derivative at `solution` is in doubt."""
     trust = assess(problem, plan, solution, target)
-    jax.debug.callback(_Teller(), solution.status, solution.gap, trust)
+    jax.debug.callback(Teller(complaint), solution.status, solution.gap, trust)

@@ -70,6 +70,26 @@ def test_a_solution_that_is_not_unique():
     assert not bool(diagnosis.trustworthy)
 
 
+def test_kinks_that_a_change_pulls_apart():
+    """min 1/2 (x + 1/2)^2 + |x - a| over x >= 0 at a = 0: x = max(a, 0) nearby, and both terms hold it there."""
+    x, a, c = admm.Var("x", 1, nonneg=True), admm.Param("a"), admm.Param("c")
+    model = admm.Model()
+    model.setObjective(0.5 * admm.sum(admm.square(x + c)) + admm.norm(x - a, 1))
+
+    def of(a, c):
+        return jnp.sum(model.solve({"a": a, "c": c})["x"])
+
+    modes = {mode: quick_jit(mode(of)) for mode in (jax.jacfwd, jax.jacrev)}
+    with pytest.warns(admm.DerivativeWarning, match=r"NaN, .* pulls them apart"):
+        for mode, slope in modes.items():
+            assert np.isnan(run(slope, 0.0, 0.5)), mode
+    for mode, slope in modes.items():
+        for a, expected in ((0.25, 1.0), (-0.25, 0.0)):  # away from there
+            assert float(run(slope, a, 0.5)) == pytest.approx(expected, abs=1e-9)
+        # nor where the kinks stay: two terms may hold the same entry, as l1 and a bound of zero do
+        assert float(run(quick_jit(mode(of, argnums=1)), 0.0, 0.5)) == pytest.approx(0.0, abs=1e-9)
+
+
 def test_an_active_set_in_doubt_is_warned_of(monkeypatch):
     """A loose solve that is not allowed to go on: a warning with the estimated error and the remedy."""
     from admm_jax.solver import loop, settings

@@ -30,7 +30,8 @@ from admm_jax import learn, plot
 from admm_jax.options import OPTIONS
 from admm_jax.problem import Penalty
 from admm_jax.pytree import pytree_dataclass, replace
-from admm_jax.solver.loop import advance, begin
+from admm_jax.solver.loop import advance
+from admm_jax.solver.run import begin
 from admm_jax.solver.settings import settings_for
 from admm_jax.solver.solve import prepare
 from admm_jax.solver.state import data_point, initial_rho, initial_state, make_workspace

@@ -37,10 +37,10 @@ from admm_jax.prox.functions import Box
 from admm_jax.pytree import replace
 from admm_jax.solution import Solution
 from admm_jax.solver import unroll
-from admm_jax.solver.loop import Settings
 from admm_jax.solver.plan import Plan
 from admm_jax.solver.programs import Program
 from admm_jax.solver.rewrite import lift
+from admm_jax.solver.run import Settings
 from admm_jax.solver.settings import finishing
 from admm_jax.solver.solve import solve as solve_only
 from admm_jax.solver.state import State

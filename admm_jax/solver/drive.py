@@ -17,8 +17,8 @@ from admm_jax.problem import Point, Problem
 from admm_jax.progress import Info, Progress, Record
 from admm_jax.pytree import replace
 from admm_jax.solution import History, Solution, oriented
-from admm_jax.solver.loop import HISTORY, Run, Settings
 from admm_jax.solver.plan import Plan
+from admm_jax.solver.run import HISTORY, Run, Settings
 from admm_jax.solver.solve import finish, launch, resume, start
 from admm_jax.solver.state import State
 from admm_jax.status import Status

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from admm_jax.pytree import replace
-from admm_jax.solver.loop import Settings
 from admm_jax.solver.plan import Plan
+from admm_jax.solver.run import Settings
 
 TOLERANCES = {  # by the width of the dtype: (gap, feasibility)
     8: (1e-6, 1e-8),

@@ -17,10 +17,11 @@ from admm_jax.problem import Chain, LinearMap, Penalty, Point, Problem, Quadrati
 from admm_jax.prox.total_variation import TotalVariation
 from admm_jax.pytree import replace
 from admm_jax.solution import History, Solution
-from admm_jax.solver.loop import Run, Settings, advance, begin, within
+from admm_jax.solver.loop import advance, within
 from admm_jax.solver.plan import Plan, make_plan
 from admm_jax.solver.programs import Program
 from admm_jax.solver.rewrite import VECTOR, densify, flatten, lift, unflatten
+from admm_jax.solver.run import Run, Settings, begin
 from admm_jax.solver.state import State
 from admm_jax.status import Status
 

@@ -15,9 +15,11 @@ from admm_jax.problem import Point, Problem
 from admm_jax.pytree import replace
 from admm_jax.solution import Solution
 from admm_jax.solver.certificate import objective, promise
-from admm_jax.solver.loop import Settings, candidate, duals_of, full_certificate, within
+from admm_jax.solver.examine import candidate, full_certificate
+from admm_jax.solver.loop import within
 from admm_jax.solver.plan import Plan
 from admm_jax.solver.rewrite import lift
+from admm_jax.solver.run import Settings, duals_of
 from admm_jax.solver.solve import finish, start_run
 from admm_jax.solver.state import State, factorise
 from admm_jax.solver.step import residuals, step

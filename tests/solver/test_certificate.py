@@ -12,8 +12,9 @@ import admm_jax as admm
 from admm_jax.pytree import replace
 from admm_jax.solver import plan
 from admm_jax.solver.certificate import promise
-from admm_jax.solver.loop import candidate, duals_of, full_certificate
+from admm_jax.solver.examine import candidate, full_certificate
 from admm_jax.solver.rewrite import lift
+from admm_jax.solver.run import duals_of
 from admm_jax.solver.settings import settings_for
 from admm_jax.solver.solve import prepare, start_run
 from admm_jax.solver.step import step

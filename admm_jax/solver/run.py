@@ -1,0 +1,111 @@
+"""A solve in progress: its numbers, its state, and how it begins."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from admm_jax.problem import Point, Problem
+from admm_jax.prox.total_variation import TotalVariation
+from admm_jax.pytree import pytree_dataclass, replace
+from admm_jax.solution import History
+from admm_jax.solver.certificate import Certificate, Units, initial_units
+from admm_jax.solver.plan import Plan
+from admm_jax.solver.state import State, Workspace, data_point, initial_rho, initial_state, make_workspace
+from admm_jax.status import Status
+
+ENDLESS = 2**31 - 1
+HISTORY = 256  # checks recorded; they grow further apart, so this is never reached in practice
+
+
+@pytree_dataclass
+class Settings:
+    """Numbers that a solve is run with; none of them changes the program.
+
+    `tol`: of the certified relative gap; `feasibility_tol`: of the relative constraint violation; `polish`: whether
+    to; `rho`: the starting penalty parameter, 0 for the automatic one; `adapt`: whether rho may change; `target`: the
+    gap to go on to once `tol` is reached, for at most `OVERTIME` as many iterations as `tol` took.
+    """
+
+    tol: Array
+    feasibility_tol: Array
+    max_iterations: Array
+    polish: Array
+    rho: Array
+    adapt: Array
+    target: Array
+
+
+@pytree_dataclass
+class Run:
+    """A solve in progress. `point` is the best candidate so far and `certificate` what is known of it."""
+
+    state: State
+    workspace: Workspace
+    point: Point
+    certificate: Certificate
+    units: Units
+    primal_residual: Array
+    dual_residual: Array
+    start_rho: Array
+    next_check: Array
+    checks: Array
+    polish_at: Array
+    raw_objective: Array  # of the last checked iterate that was not polished
+    ends: Array  # the iteration at which a run that has reached `tol` gives up on `target`
+    status: Array
+    history: Array  # (HISTORY, fields of History)
+
+
+def duals_of(problem: Problem, state: State) -> tuple[Array, ...]:
+    """The duals of the lifted problem: Chambolle's field for TV, y for the rest."""
+    pairs = zip(problem.penalties, state.y, state.fields, strict=True)
+    return tuple(field if isinstance(p.function, TotalVariation) else y for p, y, field in pairs)
+
+
+def invalid(problem: Problem) -> Array:
+    """Whether a number of the problem is NaN, a weight negative, or bounds crossed."""
+    bad = jnp.zeros((), bool)
+    for leaf in jax.tree.leaves(problem):
+        bad = bad | jnp.any(jnp.isnan(leaf))
+    for quadratic in problem.quadratics:
+        bad = bad | jnp.any(~(jnp.asarray(quadratic.weight) >= 0))
+    for penalty in problem.penalties:
+        bad = bad | penalty.function.invalid()
+    return bad
+
+
+def begin(
+    problem: Problem, plan: Plan, dtype: jnp.dtype, settings: Settings, x: Point, state: State | None = None
+) -> Run:
+    """A run at its start: from the point `x`, or from the `state` of an earlier solve of a like problem.
+
+    The iterate and the duals of a state go on, its rho does not: it is proportional to lam, and that of another lam
+    costs several times the iterations that the start saves.
+    """
+    workspace = make_workspace(problem, plan, dtype)
+    data, curvature = data_point(problem, workspace.rhs)
+    automatic = initial_rho(problem, workspace, data, curvature)
+    rho = jnp.where(settings.rho > 0, settings.rho, automatic).astype(dtype)
+    fresh = initial_state(problem, plan, workspace, rho, x)
+    current = fresh if state is None else replace(state, factor=fresh.factor, rho=rho, iteration=fresh.iteration)
+    infinity = jnp.full((), jnp.inf, dtype)
+    lifted_duals = tuple(jnp.zeros_like(p) for p in duals_of(problem, current))
+    return Run(
+        state=current,
+        workspace=workspace,
+        point=current.x,
+        certificate=Certificate(infinity, infinity, infinity, infinity, infinity, infinity, lifted_duals),
+        units=initial_units(problem, data),
+        primal_residual=infinity,
+        dual_residual=infinity,
+        start_rho=rho,
+        next_check=jnp.asarray(plan.first_check, jnp.int32),
+        checks=jnp.zeros((), jnp.int32),
+        polish_at=jnp.asarray(plan.first_polish, jnp.int32),
+        raw_objective=infinity,
+        ends=jnp.asarray(ENDLESS, jnp.int32),
+        status=jnp.where(invalid(problem), Status.SOLVE_NAN_FOUND.value, Status.SOLVE_UNKNOWN.value).astype(jnp.int32),
+        history=jnp.full((HISTORY, len(History._fields)), jnp.nan, dtype),
+    )

@@ -160,9 +160,10 @@ def check(structure: int, seed: int) -> str:
 
 
 def compare_with_unrolling(structure: int, seed: int) -> str:
-    """ "agrees", "flagged", or "unsettled": the derivatives of many plain iterations against the implicit ones.
+    """ "agrees", "flagged", "unsettled", "kink" or "edge": derivatives of many plain iterations against implicit ones.
 
-    Those are compared which another half as many iterations do not change.
+    Those are compared which another half as many iterations do not change. Where they differ it has to be at a kink,
+    with the implicit one between the one-sided ones (see `check`): there iterations find another element.
     """
     with jax.enable_x64(True):
         tangent, solution = tangent_of(along := line(structure, seed))(0.0)
@@ -176,8 +177,11 @@ def compare_with_unrolling(structure: int, seed: int) -> str:
     size = np.maximum(np.abs(tangent), 0.1 * units)
     if not np.all(np.abs(more - fewer) <= 1e-5 * size):
         return "unsettled"
-    assert np.all(np.abs(more - tangent) <= 1e-3 * size), (along.log, tangent, more)
-    return "agrees"
+    if np.all(np.abs(more - tangent) <= 1e-3 * size):
+        return "agrees"
+    outcome = check(structure, seed)
+    assert outcome in ("kink", "edge"), (along.log, tangent, more)
+    return outcome
 
 
 @pytest.mark.parametrize("structure", SAMPLE)

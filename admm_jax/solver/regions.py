@@ -186,7 +186,7 @@ def polish(
             x = clipped - offset
         return x, held
 
-    exact_enough = jnp.clip(EXACTNESS * target, 16 * eps, ROUGH).astype(dtype)
+    exact_enough = jnp.clip(EXACTNESS * target, eps / 32, ROUGH).astype(dtype)
 
     def solve_regions(x: Array, flat: Array, held: Array, tol: Array) -> tuple[Array, Array]:
         found = find_regions(flat)
@@ -222,7 +222,7 @@ def polish(
     def body(carry: tuple) -> tuple:
         i, x, flat, held, settled, _ = carry
         # a rough solve shows which jumps flip; only the last one has to be exact
-        x, held = solve_regions(x, flat, held, jnp.where(settled, 0, ROUGH).astype(dtype))
+        x, held = solve_regions(x, flat, held, jnp.where(settled, 64 * eps, ROUGH).astype(dtype))
         inner, outside = inside(x)
         flipped = ~flat & (signs * difference(inner) < 0)
         newly = outside & ~held

@@ -191,6 +191,7 @@ def polish(
     def solve_regions(x: Array, flat: Array, held: Array, tol: Array) -> tuple[Array, Array]:
         found = find_regions(flat)
         curved = curvature_of(found)
+        curved = jnp.where(curved > 0, curved, 1)  # where no quadratic sees the image
         jumps = jnp.where(flat, 0, weight * signs)
         held = found.any(held)
 

@@ -17,6 +17,7 @@ from jax.typing import DTypeLike
 
 from admm_jax.operators import correlation as corr
 from admm_jax.operators.base import Operator, Shape
+from admm_jax.operators.convolution_forms import FFTConv2D, SeparableConv2D, SparseConv2D, Window
 from admm_jax.operators.convolution_plan import IMPLEMENTATIONS, choose_implementation, factorise
 from admm_jax.pytree import pytree_dataclass, replace, static
 
@@ -43,7 +44,7 @@ NAMES = {
 
 
 @pytree_dataclass
-class Conv2D:
+class Conv2D(Window):
     """x -> k * x, equal to `scipy.signal.convolve2d(x, k, mode)` with zero fill.
 
     y[i, j] = sum_{a, b} k[a, b] x[i - a + s, j - b + t] for `flip=True` (s, t centre the mode's output), and
@@ -77,7 +78,7 @@ class Conv2D:
             raise ValueError(f"Conv2D: in_shape must be two positive numbers, got {self.in_shape}")
 
     @property
-    def kernel_shape(self) -> tuple[int, int]:
+    def kernel_shape(self) -> tuple[int, int]:  # pyright: ignore[reportIncompatibleVariableOverride]
         # Checked here and not at construction: a transformed operator carries leaves of other shapes.
         shape = jnp.shape(self.kernel)
         if len(shape) != 2 or 0 in shape:
@@ -89,25 +90,13 @@ class Conv2D:
         return shape[0], shape[1]
 
     @property
-    def padding(self) -> corr.Padding:
-        return corr.mode_padding(self.kernel_shape, self.mode, self.flip)
-
-    @property
     def taps(self) -> Array:
         """The kernel as a correlation reads it."""
         return self.kernel[::-1, ::-1] if self.flip else self.kernel
 
     @property
-    def out_shape(self) -> Shape:
-        return corr.result_shape(self._image_shape, self.kernel_shape, self.padding)
-
-    @property
-    def _image_shape(self) -> tuple[int, int]:
-        return self.in_shape[0], self.in_shape[1]
-
-    @property
     def description(self) -> str:
-        return _describe(self.flip, self.kernel_shape, self.mode, NAMES[self.implementation])
+        return self.described(NAMES[self.implementation])
 
     def __call__(self, x: Array) -> Array:
         name = self._resolve(x)
@@ -129,147 +118,11 @@ class Conv2D:
         return plan_convolution(self, jnp.result_type(x, self.kernel), jax.default_backend(), None)[0]
 
 
-@pytree_dataclass
-class SeparableConv2D:
-    """A convolution whose taps are sum_r outer(columns[r], rows[r]), done as 1-D passes.
-
-    Arguments:
-        columns: (r, p), of the taps as a correlation reads them.
-        rows: (r, q).
-        in_shape: (m, n).
-        mode: "full", "same" or "valid".
-        flip: whether the kernel was given for convolution; it decides the centring of even kernels.
-    """
-
-    columns: Array
-    rows: Array
-    in_shape: Shape = static()
-    mode: str = static()
-    flip: bool = static()
-
-    @property
-    def kernel_shape(self) -> tuple[int, int]:
-        return self.columns.shape[-1], self.rows.shape[-1]
-
-    @property
-    def padding(self) -> corr.Padding:
-        return corr.mode_padding(self.kernel_shape, self.mode, self.flip)
-
-    @property
-    def out_shape(self) -> Shape:
-        return corr.result_shape((self.in_shape[0], self.in_shape[1]), self.kernel_shape, self.padding)
-
-    @property
-    def description(self) -> str:
-        return _describe(self.flip, self.kernel_shape, self.mode, f"separable rank {self.columns.shape[0]}")
-
-    def __call__(self, x: Array) -> Array:
-        return corr.correlate_separable(x, self.columns, self.rows, self.padding)
-
-    def adjoint(self, y: Array) -> Array:
-        padding = corr.complement(self.kernel_shape, self.padding)
-        return corr.correlate_separable(y, self.columns[:, ::-1], self.rows[:, ::-1], padding)
-
-
-@pytree_dataclass
-class SparseConv2D:
-    """A convolution with few taps that are not zero, such as the path of a camera's motion.
-
-    Arguments:
-        values: (t,), the taps as a correlation reads them, filled up with zeros.
-        offsets: (t, 2) integers, where they are in the kernel: data, so that another path compiles nothing anew.
-        in_shape: (m, n).
-        kernel_shape: (p, q).
-        mode: "full", "same" or "valid".
-        flip: whether the kernel was given for convolution.
-    """
-
-    values: Array
-    offsets: Array
-    in_shape: Shape = static()
-    kernel_shape: tuple[int, int] = static()
-    mode: str = static()
-    flip: bool = static()
-
-    @property
-    def padding(self) -> corr.Padding:
-        return corr.mode_padding(self.kernel_shape, self.mode, self.flip)
-
-    @property
-    def taps(self) -> Array:
-        return (
-            jnp.zeros(self.kernel_shape, self.values.dtype).at[self.offsets[:, 0], self.offsets[:, 1]].add(self.values)
-        )
-
-    @property
-    def out_shape(self) -> Shape:
-        return corr.result_shape((self.in_shape[0], self.in_shape[1]), self.kernel_shape, self.padding)
-
-    @property
-    def description(self) -> str:
-        return _describe(self.flip, self.kernel_shape, self.mode, f"{self.values.shape[0]} taps")
-
-    def __call__(self, x: Array) -> Array:
-        return corr.correlate_sparse(x, self.values, self.offsets, self.kernel_shape, self.padding)
-
-    def adjoint(self, y: Array) -> Array:
-        last = jnp.asarray(self.kernel_shape, self.offsets.dtype) - 1
-        padding = corr.complement(self.kernel_shape, self.padding)
-        return corr.correlate_sparse(y, self.values, last - self.offsets, self.kernel_shape, padding)
-
-
-@pytree_dataclass
-class FFTConv2D:
-    """A convolution by FFT, holding the kernel's spectrum: y = crop(irfft2(spectrum * rfft2(x))).
-
-    Made by `prepare` outside an iteration, it transforms the kernel once and not at every application.
-
-    Arguments:
-        spectrum: complex, (periods[0], periods[1] // 2 + 1).
-        in_shape: (m, n).
-        kernel_shape: (p, q).
-        mode: "full", "same" or "valid".
-        flip: whether the kernel was given for convolution.
-    """
-
-    spectrum: Array
-    in_shape: Shape = static()
-    kernel_shape: tuple[int, int] = static()
-    mode: str = static()
-    flip: bool = static()
-
-    @property
-    def padding(self) -> corr.Padding:
-        return corr.mode_padding(self.kernel_shape, self.mode, self.flip)
-
-    @property
-    def periods(self) -> tuple[int, int]:
-        return corr.fft_shape(self._image_shape, self.kernel_shape, self.padding)
-
-    @property
-    def _image_shape(self) -> tuple[int, int]:
-        return self.in_shape[0], self.in_shape[1]
-
-    @property
-    def out_shape(self) -> tuple[int, int]:
-        return corr.result_shape(self._image_shape, self.kernel_shape, self.padding)
-
-    @property
-    def description(self) -> str:
-        return _describe(self.flip, self.kernel_shape, self.mode, f"FFT {self.periods[0]}×{self.periods[1]}")
-
-    def __call__(self, x: Array) -> Array:
-        return corr.apply_spectrum(x, self.spectrum, self.periods, self.out_shape)
-
-    def adjoint(self, y: Array) -> Array:
-        return corr.apply_spectrum(y, jnp.conj(self.spectrum), self.periods, self._image_shape)
-
-
 def spectrum_of(op: Conv2D | SparseConv2D | FFTConv2D) -> Array:
     """The kernel's spectrum at the periods that an FFT would take, however the convolution is done."""
     if isinstance(op, FFTConv2D):
         return op.spectrum
-    shape = corr.fft_shape((op.in_shape[0], op.in_shape[1]), op.kernel_shape, op.padding)
+    shape = corr.fft_shape(op.image_shape, op.kernel_shape, op.padding)
     return corr.kernel_spectrum(op.taps, op.padding, shape)
 
 
@@ -341,7 +194,7 @@ def plan_convolution(
     factors = None if concrete_kernel is None else factorise(concrete_kernel, dtype=dtype)
     rank = None if factors is None else factors[0].shape[0]
     nonzero = None if concrete_kernel is None else int(np.count_nonzero(concrete_kernel))
-    return choose_implementation((op.in_shape[0], op.in_shape[1]), op.kernel_shape, platform, rank, nonzero)
+    return choose_implementation(op.image_shape, op.kernel_shape, platform, rank, nonzero)
 
 
 def _float_dtype(kernel: Array) -> DTypeLike:
@@ -351,7 +204,3 @@ def _float_dtype(kernel: Array) -> DTypeLike:
 def _as_float(kernel: Any, dtype: DTypeLike) -> Any:
     """The kernel in `dtype`: by JAX if JAX owns it, else by NumPy, where float64 needs no mode and nothing compiles."""
     return kernel.astype(dtype) if isinstance(kernel, jax.Array) else np.asarray(kernel, dtype)
-
-
-def _describe(flip: bool, kernel_shape: tuple[int, int], mode: str, how: str) -> str:
-    return f"{'conv2d' if flip else 'corr2d'} {kernel_shape[0]}×{kernel_shape[1]} {mode}, {how}"

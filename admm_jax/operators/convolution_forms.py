@@ -1,0 +1,144 @@
+"""The forms that a convolution takes once its kernel is known: separable passes, few taps, a spectrum."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+from jax import Array
+
+from admm_jax.operators import correlation as corr
+from admm_jax.operators.base import Shape
+from admm_jax.pytree import pytree_dataclass, static
+
+
+class Window:
+    """What shapes, mode and orientation say of any convolution, however it is done. It has no fields of its own."""
+
+    in_shape: Shape
+    kernel_shape: tuple[int, int]
+    mode: str
+    flip: bool
+
+    @property
+    def image_shape(self) -> tuple[int, int]:
+        return self.in_shape[0], self.in_shape[1]
+
+    @property
+    def padding(self) -> corr.Padding:
+        return corr.mode_padding(self.kernel_shape, self.mode, self.flip)
+
+    @property
+    def out_shape(self) -> tuple[int, int]:
+        return corr.result_shape(self.image_shape, self.kernel_shape, self.padding)
+
+    def described(self, how: str) -> str:
+        """One line for `explain`."""
+        p, q = self.kernel_shape
+        return f"{'conv2d' if self.flip else 'corr2d'} {p}×{q} {self.mode}, {how}"
+
+
+@pytree_dataclass
+class SeparableConv2D(Window):
+    """A convolution whose taps are sum_r outer(columns[r], rows[r]), done as 1-D passes.
+
+    Arguments:
+        columns: (r, p), of the taps as a correlation reads them.
+        rows: (r, q).
+        in_shape: (m, n).
+        mode: "full", "same" or "valid".
+        flip: whether the kernel was given for convolution; it decides the centring of even kernels.
+    """
+
+    columns: Array
+    rows: Array
+    in_shape: Shape = static()
+    mode: str = static()
+    flip: bool = static()
+
+    @property
+    def kernel_shape(self) -> tuple[int, int]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.columns.shape[-1], self.rows.shape[-1]
+
+    @property
+    def description(self) -> str:
+        return self.described(f"separable rank {self.columns.shape[0]}")
+
+    def __call__(self, x: Array) -> Array:
+        return corr.correlate_separable(x, self.columns, self.rows, self.padding)
+
+    def adjoint(self, y: Array) -> Array:
+        padding = corr.complement(self.kernel_shape, self.padding)
+        return corr.correlate_separable(y, self.columns[:, ::-1], self.rows[:, ::-1], padding)
+
+
+@pytree_dataclass
+class SparseConv2D(Window):
+    """A convolution with few taps that are not zero, such as the path of a camera's motion.
+
+    Arguments:
+        values: (t,), the taps as a correlation reads them, filled up with zeros.
+        offsets: (t, 2) integers, where they are in the kernel: data, so that another path compiles nothing anew.
+        in_shape: (m, n).
+        kernel_shape: (p, q).
+        mode: "full", "same" or "valid".
+        flip: whether the kernel was given for convolution.
+    """
+
+    values: Array
+    offsets: Array
+    in_shape: Shape = static()
+    kernel_shape: tuple[int, int] = static()
+    mode: str = static()
+    flip: bool = static()
+
+    @property
+    def taps(self) -> Array:
+        return (
+            jnp.zeros(self.kernel_shape, self.values.dtype).at[self.offsets[:, 0], self.offsets[:, 1]].add(self.values)
+        )
+
+    @property
+    def description(self) -> str:
+        return self.described(f"{self.values.shape[0]} taps")
+
+    def __call__(self, x: Array) -> Array:
+        return corr.correlate_sparse(x, self.values, self.offsets, self.kernel_shape, self.padding)
+
+    def adjoint(self, y: Array) -> Array:
+        last = jnp.asarray(self.kernel_shape, self.offsets.dtype) - 1
+        padding = corr.complement(self.kernel_shape, self.padding)
+        return corr.correlate_sparse(y, self.values, last - self.offsets, self.kernel_shape, padding)
+
+
+@pytree_dataclass
+class FFTConv2D(Window):
+    """A convolution by FFT, holding the kernel's spectrum: y = crop(irfft2(spectrum * rfft2(x))).
+
+    Made by `prepare` outside an iteration, it transforms the kernel once and not at every application.
+
+    Arguments:
+        spectrum: complex, (periods[0], periods[1] // 2 + 1).
+        in_shape: (m, n).
+        kernel_shape: (p, q).
+        mode: "full", "same" or "valid".
+        flip: whether the kernel was given for convolution.
+    """
+
+    spectrum: Array
+    in_shape: Shape = static()
+    kernel_shape: tuple[int, int] = static()
+    mode: str = static()
+    flip: bool = static()
+
+    @property
+    def periods(self) -> tuple[int, int]:
+        return corr.fft_shape(self.image_shape, self.kernel_shape, self.padding)
+
+    @property
+    def description(self) -> str:
+        return self.described(f"FFT {self.periods[0]}×{self.periods[1]}")
+
+    def __call__(self, x: Array) -> Array:
+        return corr.apply_spectrum(x, self.spectrum, self.periods, self.out_shape)
+
+    def adjoint(self, y: Array) -> Array:
+        return corr.apply_spectrum(y, jnp.conj(self.spectrum), self.periods, self.image_shape)

@@ -11,7 +11,15 @@ from admm_jax.learn.refine import Refined, refine
 from admm_jax.learn.search import Found, search
 from admm_jax.learn.supervised import MSE, PSNR, SSIM, mse, psnr, ssim
 from admm_jax.learn.trial import Trial
-from admm_jax.learn.unsupervised import SUGAR, Discrepancy, HeldOut, Whiteness, autocorrelation, held_out_mask
+from admm_jax.learn.unsupervised import (
+    SUGAR,
+    Discrepancy,
+    HeldOut,
+    NoiseWhiteness,
+    Whiteness,
+    autocorrelation,
+    held_out_mask,
+)
 
 __all__ = [
     "MSE",
@@ -25,6 +33,7 @@ __all__ = [
     "Found",
     "HeldOut",
     "Network",
+    "NoiseWhiteness",
     "Path",
     "Positive",
     "Refined",

@@ -11,6 +11,7 @@ from jax import Array
 from jax.core import Tracer
 
 from admm_jax.errors import DataError, ShapeError
+from admm_jax.learn.noise import noise_level
 from admm_jax.learn.trial import Example, Trial
 
 STREAM = 0x5C6A2  # a stream apart: e must not be the noise that the user drew from the same seed
@@ -26,11 +27,19 @@ def _sigma(given: float | None, example: Example, name: str) -> Any:
     if sigma is None:
         raise DataError(
             f"{name} needs the noise level: pass {name}(sigma=...) or data['sigma']; "
-            "learn.noise_level estimates it from an image, and Whiteness and HeldOut need none"
+            "learn.noise_level estimates it from an image, and Whiteness, NoiseWhiteness and HeldOut need none"
         )
     if not isinstance(sigma, Tracer) and not np.all(np.asarray(sigma) > 0):
         raise DataError(f"{name} needs a noise level > 0, got {sigma}")
     return sigma
+
+
+def _perturbed(example: Example, name: str, sigma: Any, seed: int) -> dict[str, Any]:
+    """The example with d + h e in the place of d = example[name]: e white noise from the seed, h = 2 sigma / n^0.3."""
+    observed = jnp.asarray(example[name])
+    step = 2 * jnp.asarray(sigma, observed.dtype) / observed.size**0.3
+    direction = np.random.default_rng((seed, STREAM)).standard_normal(observed.shape)
+    return {**example, name: observed + step * jnp.asarray(direction, observed.dtype)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,10 +72,7 @@ class SUGAR:
         """
         if self.data not in example:
             raise DataError(f"SUGAR perturbs data[{self.data!r}], which is missing: set `data` to the observed image")
-        observed = jnp.asarray(example[self.data])
-        step = 2 * jnp.asarray(_sigma(self.sigma, example, "SUGAR"), observed.dtype) / observed.size**0.3
-        direction = np.random.default_rng((self.seed, STREAM)).standard_normal(observed.shape)
-        return {**example, self.data: observed + step * jnp.asarray(direction, observed.dtype)}
+        return _perturbed(example, self.data, _sigma(self.sigma, example, "SUGAR"), self.seed)
 
     def __call__(self, trial: Trial, twin: Trial, /) -> Array:
         """The estimate, per entry of the data."""
@@ -114,11 +120,22 @@ def autocorrelation(residual: Any) -> Array:
     r = jnp.asarray(residual)
     if r.ndim != 2:
         raise ShapeError(f"the autocorrelation is that of a 2-D residual, got shape {r.shape}")
-    m, n = r.shape
-    spectrum = jnp.fft.rfft2(r, (2 * m - 1, 2 * n - 1))
-    full = jnp.fft.irfft2(spectrum.real**2 + spectrum.imag**2, (2 * m - 1, 2 * n - 1))
     energy = jnp.sum(r**2)
-    return jnp.fft.fftshift(full) / jnp.where(energy > 0, energy, 1)
+    return _correlation(r, r) / jnp.where(energy > 0, energy, 1)
+
+
+def _correlation(a: Array, b: Array) -> Array:
+    """sum_x a(x) b(x + s) for all shifts s, (2 m - 1, 2 n - 1)."""
+    m, n = a.shape
+    shape = (2 * m - 1, 2 * n - 1)
+    spectrum = jnp.conj(jnp.fft.rfft2(a, shape)) * jnp.fft.rfft2(b, shape)
+    return jnp.fft.fftshift(jnp.fft.irfft2(spectrum, shape))
+
+
+def _near(correlation: Array, reach: int) -> Array:
+    """The shifts of at most `reach` pixels."""
+    rows, columns = (n // 2 for n in correlation.shape)
+    return correlation[max(rows - reach, 0) : rows + reach + 1, max(columns - reach, 0) : columns + reach + 1]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,12 +156,58 @@ class Whiteness:
         """The sum of squares, zero shift left out."""
         correlation = autocorrelation(trial.residual)
         if self.reach is not None:
-            rows, columns = (n // 2 for n in correlation.shape)
-            reach = self.reach
-            correlation = correlation[
-                max(rows - reach, 0) : rows + reach + 1, max(columns - reach, 0) : columns + reach + 1
-            ]
+            correlation = _near(correlation, self.reach)
         return jnp.sum(correlation**2) - 1
+
+
+@dataclasses.dataclass(frozen=True)
+class NoiseWhiteness:
+    """sum over shifts 0 < |s| <= reach of (c(s) / c(0))^2: least where residual and absorbed noise are white together.
+
+        c = r * r + share sigma^2 (e * H e),   sigma^2 = ||r||^2 / (n - <e, H e>),   H e = (A u(d + h e) - A u(d)) / h
+
+    The solution takes up some of the noise, which is then missing in the residual: at the best lam that is not white,
+    and `Whiteness` chooses too large a lam. Noise n leaves (I - H) n of the correlation sigma^2 (delta - e * H e). Put
+    back is the share that the bias does not fill: where its square grows as lam^2 and the variance falls as 1 / lam,
+    their sum is least with half as much bias as variance. No noise level is needed; each evaluation takes two solves.
+
+    Args:
+        data: The name of the `Param` that holds the observed image, (m, n).
+        reach: The largest shift that counts, in pixels.
+        share: Of the absorbed noise that is put back.
+        seed: Of e, white Gaussian noise.
+
+    Source: the residual whiteness principle (see `Whiteness`), with the divergence of SUGAR for every shift.
+    """
+
+    data: str = "B"
+    reach: int = 8
+    share: float = 0.5
+    seed: int = 0
+
+    def twin(self, example: Example) -> dict[str, Any]:
+        """The example with d + h e in the place of d; h is of the size of the noise, as `noise_level` estimates it.
+
+        Raises:
+            DataError: the data lack the observed image.
+        """
+        if self.data not in example:
+            raise DataError(f"NoiseWhiteness perturbs data[{self.data!r}], which is missing: set `data`")
+        return _perturbed(example, self.data, noise_level(example[self.data]), self.seed)
+
+    def __call__(self, trial: Trial, twin: Trial, /) -> Array:
+        """The sum of squares, zero shift left out."""
+        (predicted, observed), (other, perturbed) = trial.term, twin.term
+        if observed.ndim != 2:
+            raise ShapeError(f"NoiseWhiteness takes a 2-D residual, got shape {observed.shape}")
+        residual, push = predicted - observed, perturbed - observed
+        step = jnp.mean(push**2)  # h^2, whichever sign the data have in the squared term
+        absorbed = _correlation(push, other - predicted) / step
+        absorbed = (absorbed + absorbed[::-1, ::-1]) / 2
+        left = observed.size - absorbed[observed.shape[0] - 1, observed.shape[1] - 1]
+        variance = jnp.sum(residual**2) / jnp.maximum(left, 1)
+        near = _near(_correlation(residual, residual) + self.share * variance * absorbed, self.reach)
+        return jnp.sum((near / near[near.shape[0] // 2, near.shape[1] // 2]) ** 2) - 1
 
 
 @dataclasses.dataclass(frozen=True)

@@ -143,6 +143,45 @@ def test_whiteness_prefers_white_noise_of_any_strength():
     assert near[1] > 100 * near[0]
 
 
+def test_noise_whiteness_of_a_linear_estimator_in_closed_form():
+    data = RNG.normal(size=(24, 30))
+    criterion = learn.NoiseWhiteness(reach=3, share=0.7, seed=4)
+    with jax.enable_x64(True):
+        other = np.asarray(criterion.twin({"B": data})["B"])
+        value = criterion(trial(0.4 * data, data), trial(0.4 * other, other))
+        turned = criterion(trial(data, -data, -0.4 * data), trial(other, -other, -0.4 * other))
+    residual, push = 0.6 * data, other - data
+    push /= np.sqrt(np.mean(push**2))
+    variance = np.sum(residual**2) / (data.size - 0.4 * np.sum(push**2))
+    whole = signal.correlate2d(residual, residual) + 0.7 * variance * 0.4 * signal.correlate2d(push, push)
+    near = whole[20:27, 26:33]
+    assert value == pytest.approx(np.sum((near / near[3, 3]) ** 2) - 1, rel=1e-8)
+    assert turned == pytest.approx(float(value), rel=1e-8)  # B - K U in the model in the place of K U - B
+
+
+def test_noise_whiteness_puts_back_what_a_projection_took_of_the_noise():
+    def low(image):  # onto the lowest frequencies: what it leaves of white noise is not white
+        spectrum = np.fft.fft2(image)
+        spectrum[16:-15], spectrum[:, 16:-15] = 0, 0
+        return np.fft.ifft2(spectrum).real
+
+    noise = RNG.normal(size=(64, 64))
+    criterion = learn.NoiseWhiteness(reach=4, share=1.0)
+    with jax.enable_x64(True):
+        other = np.asarray(criterion.twin({"B": noise})["B"])
+        shown, twin = trial(low(noise), noise), trial(low(other), other)
+        restored, plain = float(criterion(shown, twin)), float(learn.Whiteness(reach=4)(shown))
+    assert restored < plain / 10
+
+
+def test_noise_whiteness_needs_the_observed_image():
+    with pytest.raises(DataError, match=r"NoiseWhiteness perturbs data\['B'\], which is missing"):
+        learn.NoiseWhiteness().twin({"image": TRUTH})
+    lines = trial(TRUTH[0], TRUTH[0])
+    with pytest.raises(ShapeError, match="2-D residual"):
+        learn.NoiseWhiteness()(lines, lines)
+
+
 def test_held_out_pixels():
     mask = learn.held_out_mask((10, 12), 0.25, seed=3)
     assert mask.sum() == 90

@@ -10,7 +10,7 @@ import pytest
 import admm_jax as admm
 from admm_jax import learn
 from admm_jax.errors import DataError, LearningError, ParameterError
-from admm_jax.learn.trial import blank, default_bind, evaluate, solve_trial, usable
+from admm_jax.learn.trial import blank, default_bind, evaluate, solve_trial, solves_in, usable
 from tests.models import IMAGE, KERNEL, deblurring
 
 SIGMA = 0.1
@@ -96,16 +96,25 @@ def test_a_noise_level_that_no_lam_explains(model):
     assert found.value > 1  # the nearest is still handed out
 
 
-@pytest.mark.parametrize("criterion", [learn.SUGAR(SIGMA, seed=2), learn.Whiteness()])
+@pytest.mark.parametrize("criterion", [learn.SUGAR(SIGMA, seed=2), learn.Whiteness(), learn.NoiseWhiteness(seed=2)])
 def test_search_without_the_truth_comes_near_the_best(model, curve, criterion):
     found = learn.search(model, "lam", criterion, {"B": BLURRED})
     assert found.converged
-    assert found.solves == (2 if isinstance(criterion, learn.SUGAR) else 1) * len(found.history)
+    assert found.solves == solves_in(criterion) * len(found.history)
     best = max(float(learn.psnr(u, TRUTH)) for u in curve["U"])
     assert float(learn.psnr(found.solution["U"], TRUTH)) > best - 0.7  # 576 pixels say no more
 
 
-@pytest.mark.parametrize("criterion", [learn.MSE("U"), learn.SUGAR(SIGMA), learn.Whiteness(), learn.Discrepancy(SIGMA)])
+SMOOTH = [
+    learn.MSE("U"),
+    learn.SUGAR(SIGMA),
+    learn.Whiteness(),
+    learn.NoiseWhiteness(),
+    learn.Discrepancy(SIGMA),
+]
+
+
+@pytest.mark.parametrize("criterion", SMOOTH)
 def test_the_slope_is_the_slope_of_the_criterion(criterion):
     with jax.enable_x64(True):
         model = deblurring()

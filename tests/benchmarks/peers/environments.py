@@ -11,6 +11,7 @@ from pathlib import Path
 PACKAGES = {
     "admm": ["admm"],
     "scico": ["scico"],
+    "tuning": ["scico", "hyperopt", "setuptools<81"],  # HyperOpt imports pkg_resources
     "pyproximal": ["pyproximal"],
     "cvxpy": ["cvxpy", "scs", "clarabel", "osqp"],
     "skimage": ["scikit-image"],

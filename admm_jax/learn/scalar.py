@@ -7,6 +7,7 @@ can be trusted. A call that does not return finite numbers is taken back half-wa
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable
 from typing import NamedTuple
@@ -17,6 +18,7 @@ EDGE = 0.1  # a step stays this share of the bracket away from its ends
 LONGEST = 3.0  # and within this while there is no bracket
 CLOSE = 0.5  # a bracket wider than this may hold kinks that the slopes at its ends do not tell of
 RETREATS = 3  # calls in a row that may fail
+AROUND = (0.4, 0.2)  # how far from a minimum the neighbourhood is looked at
 
 
 class Point(NamedTuple):
@@ -68,9 +70,16 @@ class _Calls:
             t = (t + safe.t) / 2
         raise _Stop("the criterion or its derivative is not finite near the best point")
 
+    def good(self) -> list[Point]:
+        """Those with a value."""
+        return [p for p in self.points if math.isfinite(p.value)] or [self.points[0]]
+
+    def best(self) -> Point:
+        """The first with the least value."""
+        return min(self.good(), key=lambda p: p.value)
+
     def outcome(self, quality: Callable[[Point], float], converged: bool, message: str) -> Outcome:
-        good = [p for p in self.points if math.isfinite(p.value)] or [self.points[0]]
-        return Outcome(min(good, key=quality), tuple(self.points), converged, message)
+        return Outcome(min(self.good(), key=quality), tuple(self.points), converged, message)
 
     def clip(self, t: float) -> float:
         return min(max(t, self.low), self.high)
@@ -82,7 +91,8 @@ def minimum(
     """A local minimum of f on [low, high], downhill from the start.
 
     It walks downhill, by secant steps on f', until f' changes sign or f rises; then it takes the minimum of the cubic
-    with the values and slopes at both ends of the bracket.
+    with the values and slopes at both ends of the bracket. Among kinks slopes say little of what is a little further
+    away: so at the end the value is compared with those at the distances `AROUND`.
 
     Args:
         function: t -> (f(t), f'(t)).
@@ -100,6 +110,9 @@ def minimum(
         converged, message = _descend(calls, start, tol, step)
     except _Stop as stop:
         converged, message = False, str(stop)
+    if converged:
+        with contextlib.suppress(_Stop):  # a minimum it is in any case
+            _look_around(calls)
     return calls.outcome(lambda p: p.value, converged, message)
 
 
@@ -139,6 +152,24 @@ def _descend(calls: _Calls, start: float, tol: float, step: float) -> tuple[bool
                 far = half
             else:
                 near = half
+
+
+def _look_around(calls: _Calls) -> None:
+    """Compare the best point with its neighbours, and from a better one again: first farther away, then nearer."""
+    for distance in AROUND:
+        better = True
+        while better:
+            best = calls.best()
+            better = any(_neighbour(calls, best, way * distance).value < best.value for way in (-1, 1))
+
+
+def _neighbour(calls: _Calls, best: Point, distance: float) -> Point:
+    """The point about so far from the best one; itself where the bounds leave no room for another."""
+    there = [p for p in calls.good() if 0.6 <= (p.t - best.t) / distance <= 1.5]
+    if there:
+        return min(there, key=lambda p: p.value)
+    t = calls.clip(best.t + distance)
+    return best if t == best.t else calls(t, best)
 
 
 def _inside(a: Point, b: Point) -> float:

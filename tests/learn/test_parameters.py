@@ -4,6 +4,7 @@ import numpy as np
 import optax
 import pytest
 
+import admm_jax as admm
 from admm_jax import learn
 from admm_jax.errors import DataError, ShapeError
 
@@ -97,6 +98,30 @@ def test_a_network_starts_at_the_scalar_lam_and_stays_within_reach():
         learn.lam_map(net, jnp.zeros((5, 20)), 0.02)
     with pytest.raises(ShapeError, match="odd size"):
         learn.network(size=4)
+
+
+def test_a_network_of_two_images_has_a_weight_for_each_difference():
+    rng = np.random.default_rng(0)
+    image, first = rng.uniform(size=(2, 16, 20)).astype(np.float32)
+    net = learn.network(seed=1, hidden=(3,), base=8.0, images=2, edges=True)
+    bent = jax.tree.map(lambda leaf: leaf + 0.01, net)
+    weights = learn.lam_map(bent, (image, first), 0.02)
+    assert weights.shape == (2, 16, 20)
+    turned = learn.lam_map(bent, (first, image), 0.02)
+    assert not np.allclose(weights, turned)
+    U = admm.Var("U", 16, 20)
+    assert float(admm.tv2d(image, weight=weights)) > 0
+    admm.tv2d(U, weight=weights)
+    with pytest.raises(ShapeError, match="made for 2 images, lam_map got 1"):
+        learn.lam_map(net, image, 0.02)
+    with pytest.raises(ShapeError, match=r"one shape.*\(16, 20\), \(15, 20\)"):
+        learn.lam_map(net, (image, first[1:]), 0.02)
+
+
+def test_a_map_of_a_flat_image_can_be_differentiated():
+    net = learn.network(seed=1, hidden=(3,))
+    slope = jax.grad(lambda image: jnp.sum(learn.lam_map(jax.tree.map(jnp.ones_like, net), image, 0.1)))
+    assert bool(jnp.all(jnp.isfinite(slope(jnp.zeros((12, 12))))))
 
 
 def test_patches():

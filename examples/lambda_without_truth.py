@@ -1,8 +1,9 @@
 """Choose the weight of a deblurring model when only the blurred photograph is known.
 
-Estimates the noise level from the photograph, then finds lam by three criteria: SUGAR (least estimated prediction
-error), the discrepancy principle (residual as large as the noise) and whiteness (residual like white noise, without a
-noise level). Here the true photograph is known after all, to say how much each choice loses against the best.
+Estimates the noise level from the photograph, then finds lam by four criteria: SUGAR (least estimated prediction
+error), the discrepancy principle (residual as large as the noise), whiteness (residual like white noise, without a
+noise level) and noise whiteness (the same with the noise that the solution took up put back). Here the true photograph
+is known after all, to say how much each choice loses against the best.
 
     python examples/lambda_without_truth.py [--size 96] [--noise 0.02] [--output FILE] [--no-figure]
 """
@@ -38,15 +39,20 @@ def main(argv=None):
 
     sigma = float(learn.noise_level(photograph))
     print(f"noise level: estimated {sigma:.4f}, true {args.noise:.4f}")
-    criteria = {"SUGAR": learn.SUGAR(sigma), "discrepancy": learn.Discrepancy(sigma), "whiteness": learn.Whiteness()}
+    criteria = {
+        "SUGAR": learn.SUGAR(sigma),
+        "discrepancy": learn.Discrepancy(sigma),
+        "whiteness": learn.Whiteness(),
+        "noise whiteness": learn.NoiseWhiteness(),
+    }
     found = {name: learn.search(model, "lam", criterion, {"B": photograph}) for name, criterion in criteria.items()}
     found["oracle"] = learn.search(model, "lam", learn.MSE(U), {"B": photograph, "truth": truth})
     scores = {name: float(learn.psnr(result.solution[U], truth)) for name, result in found.items()}
-    print(f"{'criterion':<12}{'lam / sigma^2':>14}{'PSNR':>9}{'lost':>8}{'solves':>8}")
+    print(f"{'criterion':<16}{'lam / sigma^2':>14}{'PSNR':>9}{'lost':>8}{'solves':>8}")
     for name, result in found.items():
         units = learn.to_noise_units(result.value, args.noise)
         lost = scores["oracle"] - scores[name]
-        print(f"{name:<12}{units:14.1f}{scores[name]:9.2f}{lost:8.2f}{result.solves:8d}")
+        print(f"{name:<16}{units:14.1f}{scores[name]:9.2f}{lost:8.2f}{result.solves:8d}")
 
     if not args.no_figure:
         from admm_jax import plot

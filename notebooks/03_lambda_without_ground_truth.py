@@ -22,6 +22,7 @@
 # | `SUGAR` | the least estimated prediction error | yes |
 # | `Discrepancy` | a residual as large as the noise | yes |
 # | `Whiteness` | a residual that looks like white noise | no |
+# | `NoiseWhiteness` | the same, the noise that the solution took up put back | no |
 # | `HeldOut` | the best prediction of pixels that were not shown | no |
 
 # %%
@@ -52,18 +53,23 @@ sigma = float(learn.noise_level(B))
 print(f"estimated {255 * sigma:.2f}/255, true {255 * noise:.2f}/255")
 
 # %% [markdown]
-# ## Three criteria
+# ## Four criteria
 # Each is one call. Only the comparison below uses the true image.
 
 # %%
-criteria = {"SUGAR": learn.SUGAR(sigma), "discrepancy": learn.Discrepancy(sigma), "whiteness": learn.Whiteness()}
+criteria = {
+    "SUGAR": learn.SUGAR(sigma),
+    "discrepancy": learn.Discrepancy(sigma),
+    "whiteness": learn.Whiteness(),
+    "noise whiteness": learn.NoiseWhiteness(),
+}
 found = {name: learn.search(model, "lam", criterion, {"B": B}) for name, criterion in criteria.items()}
 found["oracle"] = learn.search(model, "lam", learn.MSE(U), {"B": B, "truth": photo})
 
 for name, result in found.items():
     score = float(learn.psnr(result.solution[U], photo))
     units = learn.to_noise_units(result.value, noise)
-    print(f"{name:<12} lam = {units:4.1f} sigma^2   {score:.2f} dB   {result.solves:2d} solves   {result.message}")
+    print(f"{name:<15} lam = {units:4.1f} sigma^2   {score:.2f} dB   {result.solves:2d} solves   {result.message}")
 
 # %%
 figure = plot.images([B] + [result.solution[U] for result in found.values()], ["observed", *found])
@@ -71,10 +77,12 @@ figure = plot.images([B] + [result.solution[U] for result in found.values()], ["
 # %% [markdown]
 # ## What the criteria see
 # The prediction error that SUGAR estimates has its minimum near that of the true error. The discrepancy crosses zero at
-# a larger weight: it forgets that the solution has followed a part of the noise, so it always smooths more.
+# a larger weight: it forgets that the solution has followed a part of the noise, so it always smooths more. So does the
+# whiteness of the residual, from which that part is missing; `NoiseWhiteness` measures it with a second solve, as SUGAR
+# does, and puts it back.
 
 # %%
-fig, axes = plt.subplots(1, 3, figsize=(13, 3.4), layout="constrained")
+fig, axes = plt.subplots(1, 4, figsize=(16, 3.4), layout="constrained")
 for ax, name in zip(axes, criteria, strict=True):
     learn.plot.search(found[name], ax, label=name)
     ax.axvline(found["oracle"].value, color="0.6", linestyle=":", label="oracle")

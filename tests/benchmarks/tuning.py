@@ -3,6 +3,9 @@
 A Siemens star of 256² under a 5 x 5 box, noise 20/255, the whole of the blurred image observed. SCICO's example
 searches (lam, rho) by HyperOpt's TPE, in 100 samples of 50 ADMM iterations; here one `learn.search` finds lam, and
 there is no rho to choose. SCICO and HyperOpt are installed in an environment of their own under --environments.
+
+With anisotropic TV SCICO's best sample has not converged, and its PSNR falls when it does: 50 iterations are part of
+what is tuned there.
 """
 
 from __future__ import annotations
@@ -44,9 +47,18 @@ def main() -> None:
     blurred = np.asarray(admm.conv2d(truth, kernel, "full"))
     observed = (blurred + SIGMA * np.random.default_rng(0).standard_normal(blurred.shape)).astype(np.float32)
 
+    for p in (2, 1):
+        print(f"{'isotropic' if p == 2 else 'anisotropic'} total variation")
+        compare(truth, kernel, observed, p, args.samples, args.environments)
+
+
+def compare(
+    truth: np.ndarray, kernel: np.ndarray, observed: np.ndarray, p: int, count: int, environments: Path
+) -> None:
+    """Both ways on one problem."""
     U, B, lam = admm.Var("U", *truth.shape), admm.Param("B", *observed.shape), admm.Param("lam")
     model = admm.Model()
-    model.setObjective(lam * admm.tv2d(U) + 0.5 * admm.sum(admm.square(admm.conv2d(U, kernel, "full") - B)))
+    model.setObjective(lam * admm.tv2d(U, p=p) + 0.5 * admm.sum(admm.square(admm.conv2d(U, kernel, "full") - B)))
     rows = []
     for name, criterion in (("the true image", learn.MSE(U)), ("SUGAR", learn.SUGAR(SIGMA))):
         clock = time.perf_counter()
@@ -54,23 +66,19 @@ def main() -> None:
         seconds = time.perf_counter() - clock
         reached = float(learn.psnr(found.solution[U], jnp.asarray(truth)))
         rows.append((f"admm_jax, by {name}", found.solves, f"{found.value:.4f}", reached, seconds))
-
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "problem.npz"
-        np.savez(path, truth=truth, observed=observed, kernel=kernel)
+        np.savez(path, truth=truth, observed=observed, kernel=kernel, p=p)
         script = Path(__file__).parent / "peers" / "tune_with_scico.py"
-        command = [python_of("tuning", args.environments), str(script), str(path), str(args.samples)]
-        clock = time.perf_counter()
+        command = [python_of("tuning", environments), str(script), str(path), str(count)]
         answer = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        seconds = time.perf_counter() - clock
-    samples = json.loads(answer.splitlines()[-1])
+    samples, converged = json.loads(answer.splitlines()[-1])
     best = max(samples, key=lambda sample: sample[2])
+    seconds = sum(sample[3] for sample in samples)
     rows.append(("SCICO, TPE over (lam, rho)", len(samples), f"{best[0]:.4f}, rho {best[1]:.3f}", best[2], seconds))
     for name, solves, value, reached, seconds in rows:
-        print(f"{name:<30} {solves:>4} solves  lam {value:<20} {reached:.3f} dB  {seconds:.1f} s, all included")
-    goal = rows[0][3]
-    needed = next((i for i, s in enumerate(samples, 1) if s[2] >= goal - 0.01), None)
-    print(f"SCICO was within 0.01 dB of the search by the true image after {needed or 'none'} of its samples")
+        print(f"{name:<30} {solves:>4} solves  lam {value:<20} {reached:.3f} dB  {seconds:.1f} s, compiling included")
+    print(f"SCICO's best sample, iterated on until it has converged: {converged:.3f} dB")
 
 
 if __name__ == "__main__":

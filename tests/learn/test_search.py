@@ -105,6 +105,26 @@ def test_search_without_the_truth_comes_near_the_best(model, curve, criterion):
     assert float(learn.psnr(found.solution["U"], TRUTH)) > best - 0.7  # 576 pixels say no more
 
 
+def test_search_by_held_out_pixels_through_a_masked_model(curve):
+    U, B, mask, lam = (
+        admm.Var("U", *TRUTH.shape),
+        admm.Param("B", *TRUTH.shape),
+        admm.Param("mask", *TRUTH.shape),
+        admm.Param("lam"),
+    )
+    masked = admm.Model()
+    residual = mask * (admm.conv2d(U, KERNEL, "same") - B)
+    masked.setObjective(lam * admm.tv2d(U) + 0.5 * admm.sum(admm.square(residual)))
+    criterion = learn.HeldOut(lambda u: admm.conv2d(u, KERNEL, "same"), U)
+    seen = learn.held_out_mask(TRUTH.shape, 0.2, seed=1).astype(np.float32)
+    # a product of the mask and the data is no image whose noise level could be read: the search is told where to begin
+    found = learn.search(masked, "lam", criterion, {"B": BLURRED, "mask": seen}, start=10 * SIGMA**2)
+    assert found.converged
+    whole = masked.solve({"lam": jnp.float32(found.value), "B": BLURRED, "mask": np.ones(TRUTH.shape, np.float32)})
+    best = max(float(learn.psnr(u, TRUTH)) for u in curve["U"])
+    assert float(learn.psnr(whole[U], TRUTH)) > best - 0.7
+
+
 SMOOTH = [
     learn.MSE("U"),
     learn.SUGAR(SIGMA),

@@ -84,7 +84,7 @@ def patches(*photos, count):
 
 
 train = patches(
-    data.astronaut(), data.coffee(), data.rocket(), data.brick(), data.moon(), data.immunohistochemistry(), count=8
+    data.astronaut(), data.coffee(), data.rocket(), data.brick(), data.moon(), data.immunohistochemistry(), count=6
 )
 held = patches(data.chelsea(), count=8)
 test = whole.observe([shrunk(photo, 120)[4:116, 4:116] for photo in (data.camera(), data.coins())])
@@ -108,7 +108,7 @@ fit = learn.fit(
     predict=predict,
     optimizer=optax.adam(0.01),
     batch_size=8,
-    epochs=8,
+    epochs=4,
     validation=held,
 )
 fit

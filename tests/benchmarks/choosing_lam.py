@@ -56,7 +56,7 @@ def kernels(extra: Path | None) -> dict[str, np.ndarray]:
     return {name: (kernel / kernel.sum()).astype(np.float32) for name, kernel in found.items()}
 
 
-def home(kernel: np.ndarray, size: int) -> tuple[admm.Model, admm.Var]:
+def home(kernel: np.ndarray | admm.Param, size: int) -> tuple[admm.Model, admm.Var]:
     """lam TV(U) + 1/2 ||K U - B||^2."""
     U, B, lam = admm.Var("U", size, size), admm.Param("B", size, size), admm.Param("lam")
     model = admm.Model()

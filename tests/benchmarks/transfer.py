@@ -16,7 +16,7 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 import optax
-from choosing_lam import photographs
+from choosing_lam import home, photographs
 
 import admm_jax as admm
 from admm_jax import learn
@@ -66,12 +66,7 @@ def main() -> None:
     parser.add_argument("--kernels", type=Path, help="an .npz with more kernels to test on")
     parser.add_argument("--noise", type=int, nargs="+", default=[2, 5, 10], help="in 255ths of white")
     args = parser.parse_args()
-    size = args.size
-    U, B = admm.Var("U", size, size), admm.Param("B", size, size)
-    kernel, lam = admm.Param("kernel", SIDE, SIDE), admm.Param("lam")
-    model = admm.Model()
-    residual = admm.conv2d(U, kernel, "same") - B
-    model.setObjective(lam * admm.tv2d(U) + 0.5 * admm.sum(admm.square(residual)))
+    model, U = home(admm.Param("kernel", SIDE, SIDE), args.size)
 
     def example(truth: np.ndarray, taps: np.ndarray, level: int, seed: int) -> dict[str, np.ndarray]:
         """What is observed, and the features: those of noise and kernel, then those of a first solution."""
@@ -95,7 +90,7 @@ def main() -> None:
         stack = [example(*case, seed) for seed, case in enumerate(cases)]
         return {name: np.stack([one[name] for one in stack]) for name in stack[0]}
 
-    known = photographs(size, args.photographs)
+    known = photographs(args.size, args.photographs)
     train = examples([known[name] for name in TRAIN], learned_from())
     others = [name for name in known if name not in TRAIN]
     test = examples([known[name] for name in others], tested_on(args.kernels))

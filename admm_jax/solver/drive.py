@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import dataclasses
 import queue
 import threading
 import time
@@ -91,8 +92,15 @@ atexit.register(_wait_for_left)
 def _pieces(
     problem: Problem, plan: Plan, settings: Settings, x: Point, state: State | None, dtype: np.dtype
 ) -> Iterator[Run]:
-    """The run after each piece, until a check decides or the iterations are spent."""
+    """The run after each piece, until a check decides or the iterations are spent.
+
+    Polishing, half of the compiling, is not compiled before a run comes to it.
+    """
     most = int(settings.max_iterations)
+    polishing, polishes = plan, plan.regions and bool(settings.polish)
+    first_polish = int(plan.polish_from(settings.target))
+    later = polishes and first_polish > plan.first_polish
+    plan = dataclasses.replace(plan, regions=polishes and not later, polish_later=later)
     piece = max(1, FIRST_PIECE // max(problem.size, 1))
     if plan.dense:
         limit = np.asarray(min(piece, most), np.int32)
@@ -103,7 +111,10 @@ def _pieces(
     count, status = int(run.state.iteration), int(run.status)
     while count < most and status == Status.SOLVE_UNKNOWN.value:
         clock = time.perf_counter()
-        limit = np.asarray(min(count + piece, most), np.int32)
+        if later and count >= first_polish - 1:
+            plan, later = polishing, False
+        stop = min(most, first_polish - 1) if later else most
+        limit = np.asarray(min(count + piece, stop), np.int32)
         run = resume(inner, run, limit, settings, plan=plan)
         before, count, status = count, int(run.state.iteration), int(run.status)
         per_iteration = (time.perf_counter() - clock) / (count - before)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
@@ -66,11 +67,13 @@ def examine(problem: Problem, plan: Plan, run: Run, settings: Settings) -> tuple
         raw = point, duals
         point, duals = _polished(problem, run, point, duals, due, settings)
         polished = point, duals
-        took = lax.cond(
-            due,
-            lambda: _charged(lifted, *polished, run.units) <= _charged(lifted, *raw, run.units),
-            lambda: jnp.zeros((), bool),
-        )
+
+        def no_worse() -> Array:  # the map is a loop: what it does is compiled once
+            pairs = jax.tree.map(lambda *parts: jnp.stack(parts), polished, raw)
+            new, old = lax.map(lambda pair: _charged(lifted, pair[0], pair[1], run.units), pairs)
+            return new <= old
+
+        took = lax.cond(due, no_worse, lambda: jnp.zeros((), bool))
         point, duals = select(took | ~due, (point, duals), raw)
     quick = promise(lifted, point, duals, run.units)
     if plan.regions:

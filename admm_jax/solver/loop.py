@@ -49,7 +49,7 @@ def check(problem: Problem, plan: Plan, run: Run, before: State, settings: Setti
     residual = residuals(problem, before, state)
     run, point, certificate, expected = examine(problem, plan, run, settings)
     following = plan.next_check(state.iteration, expected / settings.target)
-    if plan.regions:
+    if plan.regions or plan.polish_later:
         following = jnp.where(settings.polish, jnp.minimum(following, run.polish_at), following)
         following = jnp.maximum(following, state.iteration + 1)
     keep = better(certificate, run.certificate, settings)

@@ -2,9 +2,10 @@
 
 A small dense model runs for a millisecond, whatever the compiler does, so it is compiled with as little effort as
 possible: six times faster (0.9 s against 6 s for a lasso), at the same speed. A small image needs loops that are
-compiled, but none that are unrolled and vectorised to the last, nor the newer fusion emitters: a quarter to two fifths
-less for a tenth of the speed. Those are worth it for a large image, and where a sparse kernel slices the image at
-places that are data, which the older emitters do seven times slower. (Measured with JAX 0.10 on two cores.)
+compiled, but none that are unrolled and vectorised to the last, nor the newer fusion emitters: two fifths less to
+compile for a tenth of the speed at 64² pixels, a quarter (float64) to two fifths (float32) of it at 128². Those are
+worth it for a large image, and where a sparse kernel slices the image at places that are data, which the older emitters
+do seven times slower. (Measured with JAX 0.10 on two cores.)
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import jax
 
 from admm_jax.operators.convolution import SparseConv2D
 from admm_jax.problem import Problem
-from admm_jax.solver.plan import Plan
+from admm_jax.solver.plan import SMALL_IMAGE, Plan
 
 LITTLE = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
 SOME = {
@@ -24,7 +25,6 @@ SOME = {
     "xla_llvm_disable_expensive_passes": True,
     "xla_cpu_use_fusion_emitters": False,
 }
-SMALL_IMAGE = 64 * 64  # unknowns
 
 
 def _has_sparse_kernels(problem: Problem) -> bool:
@@ -35,23 +35,25 @@ def _has_sparse_kernels(problem: Problem) -> bool:
 class Program:
     """A jitted function of (problem, ..., plan=plan) for the top level: compiled as the problem's size asks.
 
-    `runs_once`: its work is a few operations, not a loop. Where XLA has no such options (another backend or version),
-    the ordinary program is used.
+    `runs_once`: its work is a few operations, not a loop. `small`: up to how many unknowns an image is small. Where
+    XLA has no such options (another backend or version), the ordinary program is used.
     """
 
-    def __init__(self, function: Callable[..., Any], *static: str, runs_once: bool = False) -> None:
+    def __init__(
+        self, function: Callable[..., Any], *static: str, runs_once: bool = False, small: int = SMALL_IMAGE
+    ) -> None:
         def jitted(options: dict[str, Any] | None) -> Callable[..., Any]:
             return jax.jit(function, static_argnames=static, compiler_options=options)
 
         self.ordinary = jitted(None)
         self.little, self.some = jitted(LITTLE), jitted(SOME)
-        self.runs_once = runs_once
+        self.runs_once, self.small = runs_once, small
         self.tuned = True
 
     def _chosen(self, problem: Problem, plan: Plan) -> Callable[..., Any]:
         if plan.dense:
             return self.little
-        if problem.size > SMALL_IMAGE or _has_sparse_kernels(problem):
+        if problem.size > self.small or _has_sparse_kernels(problem):
             return self.ordinary
         return self.little if self.runs_once else self.some
 

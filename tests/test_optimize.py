@@ -17,6 +17,7 @@ from tests.models import (
     MATRIX,
     OBSERVED,
     Recorder,
+    deblurring,
     deblurring_objective,
     lasso,
 )
@@ -61,13 +62,19 @@ def test_the_objective_is_that_of_the_solution(dense, large):
     assert large.PrimalGap == 0
 
 
-def test_it_equals_the_pure_solve(large):
-    """In pieces or in one loop, each iteration is the same."""
+@pytest.mark.parametrize("options", [{"polish": False}, {"tol": 1e-8}])
+def test_it_equals_the_pure_solve(options):
+    """In pieces or in one loop, each iteration is the same; `optimize` polishes late, but not below 1e-6."""
+    model = deblurring()
     with jax.enable_x64(True):
-        pure = large.solve(DEBLURRING)
-    assert int(pure.iterations) == large.NumIters
-    np.testing.assert_allclose(large.variables[0].X, pure["U"], atol=1e-9)
-    np.testing.assert_allclose(large.ObjVal, pure.objective, rtol=1e-12)
+        pure = model.solve(DEBLURRING, **options)
+    for name, value in options.items():
+        if name != "polish":
+            model.setOption(name, value)
+    model.optimize(DEBLURRING)
+    assert int(pure.iterations) == model.NumIters
+    np.testing.assert_allclose(model.variables[0].X, pure["U"], atol=1e-9)
+    np.testing.assert_allclose(model.ObjVal, pure.objective, rtol=1e-12)
 
 
 def test_pieces_of_any_length_give_the_same(large, monkeypatch):
@@ -241,3 +248,27 @@ def test_displays_by_name_and_by_option(dense, capsys):
     dense.setOption("verbosity", 0)
     with pytest.raises(ValueError, match="expected one of 'table', 'bar', 'none'"):
         dense.optimize(LASSO, progress="spinner")
+
+
+# programs in a row
+
+
+@pytest.mark.parametrize("lam", [0.1, 1e-3])
+def test_a_small_image_is_polished_late_or_not_at_all(lam):
+    """Within 200 iterations without polishing; beyond them, the same optimum as where polishing is early."""
+    model = deblurring()
+    model.optimize({**DEBLURRING, "lam": lam})
+    assert model.StatusString == "SOLVE_OPT_SUCCESS"
+    assert (model.NumIters < driver.LATE_POLISH) == (lam == 0.1)
+    with jax.enable_x64(True):
+        exact = model.solve({**DEBLURRING, "lam": lam}, tol=1e-9)
+    assert abs(model.ObjVal - float(exact.objective)) <= 1e-6 * model.ObjVal
+
+
+def test_iterations_end_where_they_are_to_before_a_late_polish():
+    model = deblurring()
+    model.setOption("max_iterations", driver.LATE_POLISH - 50)
+    model.setOption("tol", 1e-6)
+    model.optimize({**DEBLURRING, "lam": 1e-3})
+    assert model.NumIters == driver.LATE_POLISH - 50
+    assert model.StatusString == "SOLVE_OVER_MAX_ITER"

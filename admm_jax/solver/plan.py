@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass
 
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 
 from admm_jax.problem import Problem
@@ -17,9 +16,6 @@ DENSE_VARIABLES = 400  # above it one factorisation costs more than a handful of
 DENSE_ENTRIES = 4_000_000  # entries of all matrices together: 32 MB in float64
 # isotropic TV on 256² pixels is brought to 1e-6 by 475 iterations, in 5 s; polishing it, to 4e-12, takes 66
 ISOTROPIC_POLISH_BELOW = 1e-6
-# up to 64² pixels at 1e-6, iterations alone are as fast, and polishing takes as long to compile as all the rest
-SMALL_IMAGE = 64 * 64
-SMALL_EARLY_BELOW = 1e-6
 
 
 @dataclass(frozen=True)
@@ -46,10 +42,8 @@ class Plan:
     promise_kept: float = 3.0  # what it finds is this many times as a rule
     regions: bool = False  # polishing on flat regions applies
     polish_below: float = 1e-5  # the tolerance below which it pays
-    early_below: float = 1e-5  # the tolerance below which it pays early
     first_polish: int = 50
-    late_polish: int = 200
-    polish_later: bool = False  # this program has none, that which goes on from `late_polish` has
+    polish_later: bool = False  # a program without polishing, to be followed from `first_polish` on by one that has it
     polish_every: int = 15
     sequential: bool = False  # under `vmap`, one problem after another
     unroll: int = 0  # so many iterations exactly, to be differentiated one by one; 0: iterate until the gap is reached
@@ -65,11 +59,6 @@ class Plan:
         growth = jnp.where(jnp.isfinite(ratio), jnp.clip(ratio, 1e-3, 1e3) ** 0.4, 1.4)
         ahead = jnp.maximum(iteration * (jnp.clip(growth, 1.08, 1.6) - 1), self.first_check // 4)
         return iteration + jnp.minimum(ahead, 500).astype(jnp.int32)
-
-    def polish_from(self, target: Array) -> Array:
-        """The iteration from which a run to the gap `target` polishes."""
-        early = target < self.early_below
-        return (early * self.first_polish + ~early * self.late_polish).astype(np.int32)
 
     @property
     def x_update(self) -> str:
@@ -91,5 +80,4 @@ def make_plan(problem: Problem) -> Plan:
         return Plan(dense=True, rho_tolerance=3.0)
     isotropic = any(isinstance(p.function, TotalVariation) and p.function.p == 2 for p in problem.penalties)
     below = ISOTROPIC_POLISH_BELOW if isotropic else Plan.polish_below
-    early = SMALL_EARLY_BELOW if variables <= SMALL_IMAGE else below
-    return Plan(dense=False, regions=regions.applies(problem), polish_below=below, early_below=early)
+    return Plan(dense=False, regions=regions.applies(problem), polish_below=below)

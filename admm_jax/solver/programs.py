@@ -17,7 +17,7 @@ import jax
 
 from admm_jax.operators.convolution import SparseConv2D
 from admm_jax.problem import Problem
-from admm_jax.solver.plan import SMALL_IMAGE, Plan
+from admm_jax.solver.plan import Plan
 
 LITTLE = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
 SOME = {
@@ -25,6 +25,7 @@ SOME = {
     "xla_llvm_disable_expensive_passes": True,
     "xla_cpu_use_fusion_emitters": False,
 }
+SMALL_IMAGE = 64 * 64  # unknowns
 
 
 def _has_sparse_kernels(problem: Problem) -> bool:

@@ -103,7 +103,7 @@ def begin(
         start_rho=rho,
         next_check=jnp.asarray(plan.first_check, jnp.int32),
         checks=jnp.zeros((), jnp.int32),
-        polish_at=plan.polish_from(settings.target),
+        polish_at=jnp.asarray(plan.first_polish, jnp.int32),
         raw_objective=infinity,
         ends=jnp.asarray(ENDLESS, jnp.int32),
         status=jnp.where(invalid(problem), Status.SOLVE_NAN_FOUND.value, Status.SOLVE_UNKNOWN.value).astype(jnp.int32),

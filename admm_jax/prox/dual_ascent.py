@@ -121,39 +121,33 @@ def _inside(w: Array, terms: Terms, state: Ascent) -> Array:
 def _in_bands(terms: Terms, start: Ascent, iterations: Array | int) -> Ascent:
     """As `_steps`, band by band: `HALO` steps on every band, then the next `HALO`.
 
-    Beyond the image there are bands of zeros, whose limits are zero: they stay so, as the field does before the first.
+    At the border of the image a band has both halos on its other side: all are of one size, and nothing is padded.
     """
     size, row = terms.image.size, terms.strides[0]
     band, halo = _rows(row, terms.image) * row, HALO * row
-    count = -(-size // band)
+    width = band + 2 * halo
 
-    def widen(line: Array) -> Array:
-        return line if line.ndim == 0 else jnp.pad(line, (halo, count * band - size + halo))
-
-    wide = terms._replace(image=widen(terms.image), limits=[widen(limit) for limit in terms.limits])
-
-    def cut(line: Array, at: Array | int) -> Array:
+    def cut(line: Array, at: Array) -> Array:
         # in memory: fused into a step it would not be vector code
-        return line if line.ndim == 0 else lax.optimization_barrier(lax.dynamic_slice(line, (at,), (band + 2 * halo,)))
+        return line if line.ndim == 0 else lax.optimization_barrier(lax.dynamic_slice(line, (at,), (width,)))
 
     def sweep(carry: tuple[Array, Ascent]) -> tuple[Array, Ascent]:
         done, state = carry
         steps = jnp.minimum(iterations - done, HALO)
 
-        def one_band(i: int, out: Ascent) -> Ascent:
-            at = i * band
-            own = wide._replace(image=cut(wide.image, at), limits=[cut(limit, at) for limit in wide.limits])
+        def one_band(i: Array, out: Ascent) -> Ascent:
+            kept = jnp.minimum(i * band, size - band)
+            at = jnp.clip(kept - halo, 0, size - width)
+            own = terms._replace(image=cut(terms.image, at), limits=[cut(limit, at) for limit in terms.limits])
             new = _steps(own, jax.tree.map(lambda line: cut(line, at), state), steps)
 
             def put(line: Array, piece: Array) -> Array:
                 if piece.ndim == 0:
                     return piece
-                return lax.dynamic_update_slice(line, piece[halo : halo + band], (at + halo,))
+                return lax.dynamic_update_slice(line, lax.dynamic_slice(piece, (kept - at,), (band,)), (kept,))
 
             return jax.tree.map(put, out, new)
 
-        return done + steps, lax.fori_loop(0, count, one_band, jax.tree.map(jnp.zeros_like, state))
+        return done + steps, lax.fori_loop(0, -(-size // band), one_band, jax.tree.map(jnp.zeros_like, state))
 
-    begin = (jnp.zeros_like(iterations), jax.tree.map(widen, start))
-    end = lax.while_loop(lambda carry: carry[0] < iterations, sweep, begin)[1]
-    return jax.tree.map(lambda line: line if line.ndim == 0 else line[halo : halo + size], end)
+    return lax.while_loop(lambda carry: carry[0] < iterations, sweep, (jnp.zeros_like(iterations), start))[1]

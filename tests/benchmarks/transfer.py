@@ -60,7 +60,7 @@ def tested_on(path: Path | None) -> list[np.ndarray]:
 def main() -> None:
     """Learn and test."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--size", type=int, default=80)
+    parser.add_argument("--size", type=int, default=96)
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--photographs", type=Path, help="a folder of more photographs (*.png) to test on")
     parser.add_argument("--kernels", type=Path, help="an .npz with more kernels to test on")

@@ -43,7 +43,7 @@ def main(argv=None):
     model.setObjective(lam * admm.tv2d(U, p=1) + 0.5 * admm.sum(admm.square(residual)))
     model.optimize()
 
-    print(" * model.ObjVal: ", model.ObjVal)  # expected: 9.210929386767
+    print(" * model.ObjVal: ", model.ObjVal)  # expected: 9.2109294; the optimum is 9.210929386767
     print(" * model.StatusString: ", model.StatusString)  # expected: SOLVE_OPT_SUCCESS
     print(f" * error of the blurred image:   {np.linalg.norm(image_blur - image):.2f}")  # expected: 3.59
     print(f" * error of the recovered image: {np.linalg.norm(U.X - image):.2f}")  # expected: 1.08

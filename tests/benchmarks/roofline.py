@@ -1,10 +1,10 @@
 """One iteration against the memory that it must move: `python tests/benchmarks/roofline.py`.
 
 For every station of a step: how many arrays of the image's size it must read and write if each is touched once, what
-that takes at the bandwidth of this machine, and what the station takes. The bandwidth is that of a compiled a <- s a + b
-in the same run: of memory, over arrays that fit in no cache, and over a working set as large as the step's own, which
-for a small image is that of the caches. The state is that of the photograph of `figures.py` after 20 iterations. Times
-are the least of several runs, as the floor is the best that the machine can do.
+that takes at the bandwidth of this machine, and what the station takes. The bandwidth is that of a compiled
+a <- s a + b in the same run: of memory, over arrays that fit in no cache, and over a working set as large as the step's
+own, which for a small image is that of the caches. The state is that of the photograph of `figures.py` after 20
+iterations. Times are the least of several runs, as the floor is the best that the machine can do.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ from admm_jax.errors import DataError, ModelError, ShapeError
 from admm_jax.expressions.data import checked_array
 from admm_jax.expressions.leaves import Param, Var
 from admm_jax.options import OPTIONS, checked, merged, resolve
+from admm_jax.precision import full_precision
 from admm_jax.problem import Point, Problem
 from admm_jax.progress import Progress
 from admm_jax.progress import resolve as display_for
@@ -68,6 +69,7 @@ class Model(ModelBuilder):
 
     # solving
 
+    @full_precision
     def solve(
         self, params: Mapping[Any, Any] | None = None, *, init: Any = None, adjoint: Any = None, **options: Any
     ) -> Solution:
@@ -104,6 +106,7 @@ class Model(ModelBuilder):
         )
         return oriented(solution, self.ModelSense)
 
+    @full_precision
     def diagnose(
         self,
         params: Mapping[Any, Any] | None = None,
@@ -151,6 +154,7 @@ class Model(ModelBuilder):
             problem, directions, settings_for(settled, dtype, plan.polish_below), x, state, plan=plan, dtype=dtype
         )
 
+    @full_precision
     def optimize(
         self, params: Mapping[Any, Any] | None = None, *, progress: Progress | str | bool | None = None
     ) -> None:

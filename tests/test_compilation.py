@@ -91,6 +91,44 @@ def test_images_compile_once():
     assert compiled == []
 
 
+# what is compiled
+
+
+def equations(jaxpr):
+    """Those of a traced program, and of all programs in it."""
+    for equation in jaxpr.eqns:
+        yield equation
+        inner = jax.tree.leaves(list(equation.params.values()), is_leaf=lambda v: hasattr(v, "eqns"))
+        for other in inner:
+            other = getattr(other, "jaxpr", other)
+            if hasattr(other, "eqns"):
+                yield from equations(other)
+
+
+def test_polishing_that_is_left_out_is_not_compiled():
+    def program(**options):
+        return jax.make_jaxpr(lambda lam: deblurring().solve({"B": IMAGE, "lam": lam}, **options).objective)(0.1).jaxpr
+
+    without, with_it = (len(list(equations(program(polish=polish)))) for polish in (False, True))
+    assert without < 0.75 * with_it
+    traced = jax.make_jaxpr(lambda lam, polish: deblurring().solve({"B": IMAGE, "lam": lam}, polish=polish).objective)
+    assert len(list(equations(traced(0.1, True).jaxpr))) >= with_it
+
+
+@pytest.mark.parametrize("transform", [lambda f: f, jax.grad, lambda f: jax.grad(jax.jit(f)), jax.hessian])
+def test_no_product_is_rounded_below_the_precision_of_its_numbers(transform):
+    """Accelerators would do so by default, where a CPU could not show it."""
+    model = lasso()
+
+    def loss(lam, b):
+        return jnp.sum(model.solve({"lam": lam, "b": b})["x"] ** 2)
+
+    program = jax.make_jaxpr(transform(loss))(jnp.float32(0.5), jnp.asarray(OBSERVED, jnp.float32)).jaxpr
+    products = [e for e in equations(program) if e.primitive.name in ("dot_general", "conv_general_dilated")]
+    assert products
+    assert {e.params["precision"] for e in products} == {(jax.lax.Precision.HIGHEST, jax.lax.Precision.HIGHEST)}
+
+
 # explain
 
 

@@ -12,6 +12,7 @@ from admm_jax.canonicalize.values import Values
 from admm_jax.errors import ModelError, NonconvexError
 from admm_jax.expressions.facts import alike
 from admm_jax.expressions.node import Expr
+from admm_jax.precision import full_precision
 
 # eigenvalues of a symmetric n x n matrix below -n * RELATIVE * (the largest) are negative, above it they are rounding
 RELATIVE = 1e-12
@@ -139,6 +140,7 @@ def _traceable_root(matrix: jax.Array) -> jax.Array:
     return _decompose(matrix)[0]
 
 
+@full_precision
 def _decompose(matrix: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     eigenvalues, vectors = jnp.linalg.eigh(matrix)
     # a root of rounding size in place of zero changes S S by rounding only, and gives singular matrices a derivative
@@ -151,6 +153,7 @@ def _decompose(matrix: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
 
 
 @_traceable_root.defjvp
+@full_precision
 def _traceable_root_jvp(primals: tuple, tangents: tuple) -> tuple[jax.Array, jax.Array]:
     # S S = M: dS S + S dS = dM, which in the eigenbasis of M reads dS_ij = dM_ij / (s_i + s_j)
     root, roots, vectors = _decompose(primals[0])

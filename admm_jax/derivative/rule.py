@@ -32,12 +32,13 @@ from jax.dtypes import float0
 from admm_jax.derivative import linear_solve, trust
 from admm_jax.derivative.active import has_curved_groups, project
 from admm_jax.derivative.conditions import lagrangian, multipliers, right_hand_side, system_at
+from admm_jax.precision import full_precision
 from admm_jax.problem import Point, Problem
 from admm_jax.prox.functions import Box
 from admm_jax.pytree import replace
 from admm_jax.solution import Solution
 from admm_jax.solver import unroll
-from admm_jax.solver.plan import Plan
+from admm_jax.solver.plan import Plan, polishing
 from admm_jax.solver.programs import Program
 from admm_jax.solver.rewrite import lift
 from admm_jax.solver.run import Settings
@@ -106,12 +107,14 @@ def solve(
     `adjoint` warm-starts the linear system of reverse mode. It enters as a force of zero size, whose derivative it is
     to be the solution of that system: the gradient of a loss with respect to `adjoint` is the next one to start from.
 
-    A solve that stands in no transformation is compiled as its size asks, and without the polishing that it leaves out.
+    Polishing that is left out is not compiled, and a solve that stands in no transformation is compiled as its size
+    asks.
     """
+    if plan.regions and not isinstance(settings.polish, Tracer):
+        plan = dataclasses.replace(plan, regions=bool(settings.polish))
     args = (problem, settings, x, state, adjoint)
     if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((args, jnp.zeros(())))):
         return _inside(*args, plan=plan, dtype=dtype)
-    plan = dataclasses.replace(plan, regions=plan.regions and bool(settings.polish))
     return _alone(*args, plan=plan, dtype=dtype)
 
 
@@ -130,10 +133,12 @@ def _solution(
     return (sequential_vmap(run) if plan.sequential else run)(problem, settings, x, state)
 
 
+@full_precision
 def _rule(plan: Plan, dtype: np.dtype, primals: tuple, tangents: tuple) -> tuple[Solution, Solution]:
     problem, adjoint, settings, x, state = primals
     moves = any(not _is_symbolic(leaf) for leaf in _kinks(tangents[0]))
     tangents = jax.tree.map(_instantiated, tangents, is_leaf=_is_symbolic)
+    plan = polishing(plan, problem)
     # through the rule again, so that it can be differentiated once more
     aim = finishing(settings, curved=has_curved_groups(problem, plan))
     solution = _solution(plan, dtype, problem, adjoint, aim, x, state)

@@ -10,6 +10,7 @@ import numpy as np
 from admm_jax.expressions import convolution, indexing
 from admm_jax.expressions.data import Sparse
 from admm_jax.expressions.node import Constant, Expr
+from admm_jax.precision import full_precision
 
 
 def _matmul(xp: Any, a: Any, b: Any) -> Any:
@@ -86,6 +87,7 @@ FORMULAS: dict[str, Callable[..., Any]] = {
 }
 
 
+@full_precision
 def apply(expr: Expr, values: list[Any], xp: Any) -> Any:
     """The formula of `expr`'s operation on the values of its arguments."""
     if expr.op not in ("matmul",):

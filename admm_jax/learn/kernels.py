@@ -7,6 +7,8 @@ from typing import Any
 import jax.numpy as jnp
 from jax import Array
 
+from admm_jax.precision import full_precision
+
 POINTS = 64  # along the trace of a motion
 
 
@@ -26,6 +28,7 @@ def gaussian(width: Any, size: int | tuple[int, int]) -> Array:
     return kernel / jnp.sum(kernel)
 
 
+@full_precision
 def motion(length: Any, angle: Any, size: int) -> Array:
     """A straight, even motion: points along a segment, each shared bilinearly among its four pixels.
 

@@ -21,6 +21,7 @@ from jax.flatten_util import ravel_pytree
 from admm_jax.errors import LearningError, ShapeError
 from admm_jax.expressions import conv2d
 from admm_jax.learn.parameters import values
+from admm_jax.precision import full_precision
 
 DAMPING = 1e-2  # of the first step, relative to the diagonal
 LEAST_DAMPING = 1e-9
@@ -63,6 +64,7 @@ def _named(tree: Any) -> dict[str, Any]:
     return {jax.tree_util.keystr(path, simple=True, separator=".") or "value": leaf for path, leaf in flat}
 
 
+@full_precision
 def refine(
     kernel: Callable[[Any], Array], params: Any, blurred: Any, sharp: Any, *, tol: float = 1e-4, max_steps: int = 200
 ) -> Refined:

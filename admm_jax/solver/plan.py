@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 
@@ -80,4 +81,9 @@ def make_plan(problem: Problem) -> Plan:
         return Plan(dense=True, rho_tolerance=3.0)
     isotropic = any(isinstance(p.function, TotalVariation) and p.function.p == 2 for p in problem.penalties)
     below = ISOTROPIC_POLISH_BELOW if isotropic else Plan.polish_below
-    return Plan(dense=False, regions=regions.applies(problem), polish_below=below)
+    return polishing(Plan(dense=False, polish_below=below), problem)
+
+
+def polishing(plan: Plan, problem: Problem) -> Plan:
+    """The plan with polishing on the flat regions, where it applies."""
+    return dataclasses.replace(plan, regions=not plan.dense and regions.applies(problem))

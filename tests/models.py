@@ -11,12 +11,11 @@ import jax
 import numpy as np
 
 import admm_jax as admm
-from admm_jax.solver.programs import LITTLE, SOME
+from admm_jax.solver.programs import known
 
 # compile faster than jax.jit and compute the same: for small models five times, for images with loops that still run
-_on_cpu = jax.default_backend() == "cpu"
-quick_jit = functools.partial(jax.jit, compiler_options=LITTLE if _on_cpu else None)
-image_jit = functools.partial(jax.jit, compiler_options=SOME if _on_cpu else None)
+quick_jit = functools.partial(jax.jit, compiler_options=known(jax.default_backend(), "little"))
+image_jit = functools.partial(jax.jit, compiler_options=known(jax.default_backend(), "some"))
 
 _rng = np.random.default_rng(7)
 MATRIX = _rng.normal(size=(20, 10))

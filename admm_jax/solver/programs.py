@@ -5,12 +5,13 @@ possible: six times faster (0.9 s against 6 s for a lasso), at the same speed. A
 compiled, but none that are unrolled and vectorised to the last, nor the newer fusion emitters: two fifths less to
 compile for a tenth of the speed at 64² pixels, a quarter (float64) to two fifths (float32) of it at 128². Those are
 worth it for a large image, and where a sparse kernel slices the image at places that are data, which the older emitters
-do seven times slower. (Measured with JAX 0.10 on two cores.)
+do seven times slower. (Measured with JAX 0.10 on two cores. JAX 0.11 has the newer emitters only.)
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import jax
@@ -33,38 +34,55 @@ def _has_sparse_kernels(problem: Problem) -> bool:
     return any(isinstance(op, SparseConv2D) for m in maps for chain in m.chains for op in chain.ops)
 
 
+@cache
+def known(platform: str, effort: str) -> dict[str, Any] | None:
+    """The compiler options for "little" or "some" effort, without those that this XLA does not have.
+
+    Another version of XLA has other options, and those above are for CPUs.
+    """
+    if platform != "cpu":
+        return None
+    options = {"little": LITTLE, "some": SOME}[effort]
+    if _compiles(options):
+        return options
+    return {name: value for name, value in options.items() if _compiles({name: value})}
+
+
+def _compiles(options: dict[str, Any]) -> bool:
+    try:
+        jax.jit(lambda: 1.0, compiler_options=options).lower().compile()
+    except jax.errors.JaxRuntimeError as error:
+        if "No such compile option" not in str(error):
+            raise
+        return False
+    return True
+
+
 class Program:
     """A jitted function of (problem, ..., plan=plan) for the top level: compiled as the problem's size asks.
 
-    `runs_once`: its work is a few operations, not a loop. `small`: up to how many unknowns an image is small. Where
-    XLA has no such options (another backend or version), the ordinary program is used.
+    `runs_once`: its work is a few operations, not a loop. `small`: up to how many unknowns an image is small.
     """
 
     def __init__(
         self, function: Callable[..., Any], *static: str, runs_once: bool = False, small: int = SMALL_IMAGE
     ) -> None:
-        def jitted(options: dict[str, Any] | None) -> Callable[..., Any]:
-            return jax.jit(function, static_argnames=static, compiler_options=options)
-
-        self.ordinary = jitted(None)
-        self.little, self.some = jitted(LITTLE), jitted(SOME)
+        self.function, self.static = function, static
         self.runs_once, self.small = runs_once, small
-        self.tuned = True
+        self.jitted = cache(self._jitted)
 
-    def _chosen(self, problem: Problem, plan: Plan) -> Callable[..., Any]:
+    def _jitted(self, effort: str | None, platform: str) -> Callable[..., Any]:
+        options = None if effort is None else known(platform, effort)
+        return jax.jit(self.function, static_argnames=self.static, compiler_options=options)
+
+    def _effort(self, problem: Problem, plan: Plan) -> str | None:
         if plan.dense:
-            return self.little
+            return "little"
         if problem.size > self.small or _has_sparse_kernels(problem):
-            return self.ordinary
-        return self.little if self.runs_once else self.some
+            return None
+        return "little" if self.runs_once else "some"
 
     def __call__(self, problem: Problem, *args: Any, plan: Plan, **kwargs: Any) -> Any:
         """Run it."""
-        if self.tuned and jax.default_backend() == "cpu":
-            try:
-                return self._chosen(problem, plan)(problem, *args, plan=plan, **kwargs)
-            except jax.errors.JaxRuntimeError as error:
-                if "No such compile option" not in str(error):
-                    raise
-                self.tuned = False
-        return self.ordinary(problem, *args, plan=plan, **kwargs)
+        program = self.jitted(self._effort(problem, plan), jax.default_backend())
+        return program(problem, *args, plan=plan, **kwargs)

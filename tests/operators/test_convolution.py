@@ -180,7 +180,11 @@ def test_plan() -> None:
     assert plan((15, 15), kernel=path) == ("sparse", "29 of 225 taps are not zero")
     assert plan((15, 15), kernel=np.fliplr(path) + path)[0] == "sparse"
     assert plan((4, 4), kernel=np.eye(4) + np.ones((4, 4)))[0] == "shift"
-    assert plan((5, 5), platform="gpu", kernel=np.ones((5, 5)))[0] == "lax"
+    assert plan((5, 5), platform="gpu")[0] == "shift"
+    assert plan((15, 15), platform="gpu")[0] == "lax"
+    assert plan((15, 15), platform="gpu", kernel=path)[0] == "lax"
+    assert plan((61, 61), platform="gpu", kernel=np.ones((61, 61)))[0] == "separable"
+    assert plan((15, 15), platform="gpu", in_shape=(1024, 1024))[0] == "fft"
     assert plan((41, 41), platform="gpu")[0] == "fft"
     assert plan((5, 5), implementation="fft") == ("fft", "as asked")
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from admm_jax.precision import full_precision
 from admm_jax.pytree import pytree_dataclass, static
 
 Shape = tuple[int, ...]
@@ -156,9 +157,11 @@ class MatMul:
             return self.matrix.shape[:-1] + self.in_shape[1:]
         return self.in_shape[:-1] + self.matrix.shape[1:]
 
+    @full_precision
     def __call__(self, x: Array) -> Array:
         return self.matrix @ x if self.side == "left" else x @ self.matrix
 
+    @full_precision
     def adjoint(self, y: Array) -> Array:
         if self.side == "left":  # a 1-D `matrix` is a row: its adjoint is an outer product
             return self.matrix.T @ y if self.matrix.ndim == 2 else jnp.multiply.outer(self.matrix, y)

@@ -86,8 +86,10 @@ def test_a_resumed_fit_is_the_fit_that_was_not_interrupted(model, fitted, tmp_pa
 
 def test_seeds_decide_the_order_and_nothing_else(model):
     first, again, other = (run(model, epochs=2, seed=seed) for seed in (1, 1, 4))
-    assert [e.loss for e in first.history] == [e.loss for e in again.history]
-    assert [e.loss for e in first.history] != [e.loss for e in other.history]
+    losses = [[epoch.loss for epoch in fit.history] for fit in (first, again, other)]
+    # accelerators add in no fixed order
+    assert losses[0] == (losses[1] if jax.default_backend() == "cpu" else pytest.approx(losses[1], rel=1e-5))
+    assert losses[0] != pytest.approx(losses[2], rel=1e-5)
 
 
 def test_a_function_predicts_the_parameters(model):
@@ -117,7 +119,7 @@ def test_a_loss_that_becomes_nan_keeps_the_best_so_far(model):
         return jnp.mean((trial["U"] - trial.example["truth"]) ** 2) + (jnp.nan if len(seen) > 8 else 0)
 
     with pytest.raises(LearningError, match=r"epoch 3: no image of a batch has a finite loss.*2 losses") as failed:
-        run(model, loss=loss, epochs=5)
+        run(model, loss=loss, epochs=5, together=False)
     result = failed.value.result
     assert len(result.history) == 2
     assert np.isfinite(result.loss)

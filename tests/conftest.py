@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import signal
+
 import numpy as np
 import pytest
 
 from tests.models import DEBLURRING, deblurring
 
 ENDLESS = 2**31 - 2  # the most iterations that may be asked for
+
+
+def pytest_configure():
+    """Ctrl-C reaches the tests that press it, also where a shell started them in the background, without it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="module")

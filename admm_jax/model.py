@@ -154,7 +154,6 @@ class Model(ModelBuilder):
             problem, directions, settings_for(settled, dtype, plan.polish_below), x, state, plan=plan, dtype=dtype
         )
 
-    @full_precision
     def optimize(
         self, params: Mapping[Any, Any] | None = None, *, progress: Progress | str | bool | None = None
     ) -> None:

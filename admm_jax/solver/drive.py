@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from admm_jax.precision import full_precision
 from admm_jax.problem import Point, Problem
 from admm_jax.progress import Info, Progress, Record
 from admm_jax.pytree import replace
@@ -60,6 +61,7 @@ class _Worker(threading.Thread):
         self.records: queue.SimpleQueue[Record] = queue.SimpleQueue()
         self.error: BaseException | None = None
 
+    @full_precision  # like all of JAX's contexts, of one thread
     def run(self) -> None:
         try:
             with jax.enable_x64(True), jax.default_device(self.device):

@@ -272,16 +272,19 @@ def solve(
         y = scaled(u, frozen.sigma, scaled(forward(frozen, project(frozen.space, t)), -1, s))
         return t, y
 
-    # The derivative of custom_linear_solve cannot take a right-hand side and an operator where a part has no tangent
-    # at all, as happens in second derivatives. So it is one vector, and that is tied to x, with a tangent of zero.
+    # The derivative of custom_linear_solve cannot take a right-hand side and an operator where a part, or both, have no
+    # tangent at all, as happens in second derivatives. So it is one vector, and both are tied to x, with one of zero.
     vector, pair_of = ravel_pytree((r, s))
     tied = 1 + 0 * ravel_pytree(system.x)[0][0]
 
     def flat(f: Callable[[Pair], Pair]) -> Callable[[Array], Array]:
         return lambda b: ravel_pytree(f(pair_of(b)))[0]
 
+    def operator(b: Array) -> Array:
+        return tied * flat(partial(apply, system))(b)
+
     solution = lax.custom_linear_solve(
-        flat(partial(apply, system)), tied * vector, lambda _, b: flat(direct)(b), lambda _, b: flat(transposed)(b)
+        operator, tied * vector, lambda _, b: flat(direct)(b), lambda _, b: flat(transposed)(b)
     )
     return pair_of(tied * solution)
 

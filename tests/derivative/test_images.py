@@ -100,8 +100,15 @@ def test_forward_reverse_and_second_order_agree(tuned):
     ]
     assert float(second) == pytest.approx((slopes[0] - slopes[1]) / (2 * h), rel=1e-5)
     # between kinks x is linear in lam: the second derivative in lam itself is |dx/dlam|^2
-    tangent = image_jit(jax.jacfwd(lambda lam: model.solve({"lam": lam, "B": IMAGE})["U"]))(0.1)
+    U, tangent = image_jit(lambda lam: jax.jvp(lambda lam: model.solve({"lam": lam, "B": IMAGE})["U"], (lam,), (1.0,)))(
+        0.1
+    )
     assert float(second) == pytest.approx(0.01 * float(jnp.sum(tangent**2)) + float(reverse), rel=1e-8)
+    # and the objective's slope is TV(U), whose own is that of a sum of jumps
+    curvature = image_jit(jax.hessian(lambda lam: model.solve({"lam": lam, "B": IMAGE}).objective))(0.1)
+    jumps = [(np.diff(U, axis=axis), np.diff(tangent, axis=axis)) for axis in (0, 1)]
+    expected = sum(np.sum(np.where(abs(jump) > 1e-9, np.sign(jump), 0) * slope) for jump, slope in jumps)
+    assert float(curvature) == pytest.approx(expected, rel=1e-7)
 
 
 def test_a_batch_equals_the_loop(tuned):

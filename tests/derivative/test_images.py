@@ -99,10 +99,12 @@ def test_forward_reverse_and_second_order_agree(tuned):
         0.1 * np.exp(s * h) * float(value_and_grad(0.1 * np.exp(s * h), jnp.asarray(IMAGE))[1][0]) for s in (1, -1)
     ]
     assert float(second) == pytest.approx((slopes[0] - slopes[1]) / (2 * h), rel=1e-5)
+
     # between kinks x is linear in lam: the second derivative in lam itself is |dx/dlam|^2
-    U, tangent = image_jit(lambda lam: jax.jvp(lambda lam: model.solve({"lam": lam, "B": IMAGE})["U"], (lam,), (1.0,)))(
-        0.1
-    )
+    def picture(lam):
+        return model.solve({"lam": lam, "B": IMAGE})["U"]
+
+    U, tangent = image_jit(lambda lam: jax.jvp(picture, (lam,), (1.0,)))(0.1)
     assert float(second) == pytest.approx(0.01 * float(jnp.sum(tangent**2)) + float(reverse), rel=1e-8)
     # and the objective's slope is TV(U), whose own is that of a sum of jumps
     curvature = image_jit(jax.hessian(lambda lam: model.solve({"lam": lam, "B": IMAGE}).objective))(0.1)

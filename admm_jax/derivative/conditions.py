@@ -41,10 +41,10 @@ from admm_jax.derivative.active import (
 from admm_jax.problem import Point, Problem
 from admm_jax.pytree import pytree_dataclass, replace, static
 from admm_jax.solution import Solution
-from admm_jax.solver.certificate import probe_signs, row_length, stationarity
+from admm_jax.solver.certificate import stationarity
 from admm_jax.solver.plan import Plan
 from admm_jax.solver.rewrite import lift
-from admm_jax.solver.vectors import add, dtype_of, subtract
+from admm_jax.solver.vectors import add, dtype_of, probe_signs, row_length, subtract
 
 Duals = tuple[Array, ...]
 Pair = tuple[Point, Duals]

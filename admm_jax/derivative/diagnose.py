@@ -21,14 +21,13 @@ from admm_jax.problem import Point, Problem
 from admm_jax.prox.total_variation import TotalVariation
 from admm_jax.pytree import pytree_dataclass
 from admm_jax.solution import Solution, html_table
-from admm_jax.solver.certificate import probe_signs
 from admm_jax.solver.plan import Plan
 from admm_jax.solver.regions import find_regions
 from admm_jax.solver.run import Settings
 from admm_jax.solver.settings import finishing
 from admm_jax.solver.solve import solve
 from admm_jax.solver.state import State
-from admm_jax.solver.vectors import dot, norm
+from admm_jax.solver.vectors import dot, norm, probe_signs
 
 POWER_STEPS = 20
 INVERSE_STEPS = 3

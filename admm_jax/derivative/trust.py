@@ -25,10 +25,9 @@ from admm_jax.prox.functions import GroupL2
 from admm_jax.prox.projections import safe_norm
 from admm_jax.pytree import pytree_dataclass
 from admm_jax.solution import Solution
-from admm_jax.solver.certificate import probe_signs
 from admm_jax.solver.plan import Plan
 from admm_jax.solver.rewrite import lift
-from admm_jax.solver.vectors import norm, subtract
+from admm_jax.solver.vectors import norm, probe_signs, subtract
 from admm_jax.status import Status
 
 SHARP = {8: 1e-3, 4: 3e-2}  # error of a group, relative, at which its curvature counts as known, by width of the dtype

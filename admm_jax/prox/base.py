@@ -46,8 +46,32 @@ class Function(Protocol):
         """g(v) - <p, v> = -g*(p) for p in dg(v), with the derivative of -g* in the parameters of g."""
         ...
 
-    def dual_scale(self, p: Array) -> Array:
-        """The largest s in [0, 1] with s p in dom g*, where dom g* is a ball; 1 where it is a cone or everything."""
+    def into_domain(self, p: Array) -> Array:
+        """The largest s in [0, 1] with s p in dom g*: zero is in it, for g is bounded below by zero."""
+        ...
+
+    def strength(self) -> Array:
+        """The size of dom g*, a scalar or broadcasting to v: how large duals get; zero where nothing bounds them."""
+        ...
+
+    def extent(self, offset: Array) -> Array:
+        """The size of v - offset that g asks for, entry by entry; zero where it does not say."""
+        ...
+
+    def ties(self, ndim: int) -> tuple[int, ...]:
+        """The axes of v, of `ndim`, along which `scaled` takes one scale only."""
+        ...
+
+    def scaled(self, scale: Array, cost: Array) -> Function:
+        """u -> cost g(u / scale), for a scale > 0 (a scalar or of v's shape, see `ties`) and a cost > 0."""
+        ...
+
+    def bounds(self) -> tuple[Array, Array] | None:
+        """(lower, upper) with lower <= v <= upper, entry by entry, on dom g; None of a g that bounds no entry alone."""
+        ...
+
+    def support(self, force: Array, level: Array) -> Array:
+        """A bound on sup {|<force, v>| : g(v) <= level}; infinite where g does not bound it."""
         ...
 
     def recession(self) -> Function:
@@ -55,5 +79,9 @@ class Function(Protocol):
         ...
 
     def invalid(self) -> Array:
-        """Whether a weight is negative or not a number, or bounds cross: a traced boolean."""
+        """Whether a weight or radius is negative, or a number is none: a traced boolean."""
+        ...
+
+    def empty(self) -> Array:
+        """Whether bounds cross, so that no v is in dom g: a traced boolean."""
         ...

@@ -18,13 +18,39 @@ def _negative(weight: Array) -> Array:
 
 
 def _largest_scale(size: Array, bound: Array) -> Array:
-    """The largest s <= 1 with s * size <= bound everywhere."""
+    """The largest s <= 1 with s * size <= bound everywhere, for size >= 0."""
     over = size > bound
     return jnp.min(jnp.where(over, bound / jnp.where(over, size, 1), 1))
 
 
+def _all_or_nothing(inside: Array, p: Array) -> Array:
+    """The largest s in [0, 1] with s p in a cone: 1 where p is `inside`, else 0."""
+    return jnp.where(jnp.all(inside), 1, 0).astype(p.dtype)
+
+
+def _greatest_ratio(force: Array, weight: Array) -> Array:
+    """max |force| / weight, a force of zero counting nothing: infinite where a force meets a weight of zero."""
+    size = jnp.abs(force)
+    return jnp.max(jnp.where(size > 0, size / weight, 0))
+
+
 class _Penalty:
     """A finite function: no point is outside its domain."""
+
+    def ties(self, ndim: int) -> tuple[int, ...]:
+        return ()
+
+    def extent(self, offset: Array) -> Array:
+        return jnp.abs(offset)
+
+    def bounds(self) -> tuple[Array, Array] | None:
+        return None
+
+    def empty(self) -> Array:
+        return jnp.zeros((), bool)
+
+    def support(self, force: Array, level: Array) -> Array:
+        return jnp.where(jnp.any(force != 0), jnp.inf, 0).astype(force.dtype)
 
     @property
     def is_constraint(self) -> bool:
@@ -39,6 +65,15 @@ class _Penalty:
 
 class _Constraint:
     """An indicator: its prox is the projection, and its value is zero."""
+
+    def strength(self) -> Array:
+        return jnp.zeros(())
+
+    def bounds(self) -> tuple[Array, Array] | None:
+        return None
+
+    def empty(self) -> Array:
+        return jnp.zeros((), bool)
 
     @property
     def is_constraint(self) -> bool:
@@ -73,8 +108,17 @@ class L1(_Penalty):
     def fenchel_gap(self, v: Array, p: Array) -> Array:
         return jnp.sum(self.weight * jnp.abs(v) - p * v)
 
-    def dual_scale(self, p: Array) -> Array:
+    def into_domain(self, p: Array) -> Array:
         return _largest_scale(jnp.abs(p), self.weight)
+
+    def strength(self) -> Array:
+        return self.weight
+
+    def scaled(self, scale: Array, cost: Array) -> L1:
+        return L1(cost * self.weight / scale)
+
+    def support(self, force: Array, level: Array) -> Array:
+        return _greatest_ratio(force, self.weight) * level
 
     def recession(self) -> L1:
         return self
@@ -113,8 +157,23 @@ class Huber(_Penalty):
         inner = jnp.clip(v, -self.delta, self.delta)
         return jnp.sum(weight * ((inner - slope) ** 2 / 2 + (inner - slope) * (v - inner)))
 
-    def dual_scale(self, p: Array) -> Array:
+    def into_domain(self, p: Array) -> Array:
         return _largest_scale(jnp.abs(p), self.weight * self.delta)
+
+    def strength(self) -> Array:
+        return self.weight * self.delta
+
+    def extent(self, offset: Array) -> Array:
+        return jnp.maximum(jnp.abs(offset), self.delta)
+
+    def scaled(self, scale: Array, cost: Array) -> Huber:
+        # h_delta(u / s) = h_(s delta)(u) / s^2
+        return Huber(cost * self.weight / scale / scale, self.delta * scale)
+
+    def support(self, force: Array, level: Array) -> Array:
+        # w h(v) >= w delta |v| - w delta^2 / 2
+        slope = jnp.broadcast_to(self.weight * self.delta, force.shape)
+        return _greatest_ratio(force, slope) * (level + jnp.sum(slope * self.delta) / 2)
 
     def recession(self) -> L1:
         return L1(self.weight * self.delta)
@@ -141,8 +200,15 @@ class Hinge(_Penalty):
     def fenchel_gap(self, v: Array, p: Array) -> Array:
         return jnp.sum(self.weight * jnp.maximum(v, 0) - p * v)
 
-    def dual_scale(self, p: Array) -> Array:
-        return jnp.ones((), p.dtype)
+    def into_domain(self, p: Array) -> Array:
+        # {0 <= p <= w} is neither a ball nor a cone: no factor turns the sign of an entry
+        return _largest_scale(p, self.weight) * _all_or_nothing(p >= 0, p)
+
+    def strength(self) -> Array:
+        return self.weight
+
+    def scaled(self, scale: Array, cost: Array) -> Hinge:
+        return Hinge(cost * self.weight / scale)
 
     def recession(self) -> Hinge:
         return self
@@ -174,8 +240,22 @@ class GroupL2(_Penalty):
     def fenchel_gap(self, v: Array, p: Array) -> Array:
         return jnp.sum(self.weight * safe_norm(v, self.axes) - jnp.sum(p * v, axis=self.axes))
 
-    def dual_scale(self, p: Array) -> Array:
+    def into_domain(self, p: Array) -> Array:
         return _largest_scale(safe_norm(p, self.axes, keepdims=True), self._expanded())
+
+    def strength(self) -> Array:
+        return self._expanded()
+
+    def ties(self, ndim: int) -> tuple[int, ...]:
+        return self.axes
+
+    def scaled(self, scale: Array, cost: Array) -> GroupL2:
+        # a group has one scale: along its axes all are equal
+        own = scale if jnp.ndim(scale) == 0 else jnp.min(scale, axis=self.axes)
+        return GroupL2(cost * self.weight / own, self.axes)
+
+    def support(self, force: Array, level: Array) -> Array:
+        return _greatest_ratio(safe_norm(force, self.axes, keepdims=True), self._expanded()) * level
 
     def recession(self) -> GroupL2:
         return self
@@ -204,8 +284,20 @@ class LInf(_Penalty):
         peak = jnp.max(jnp.abs(v))
         return jnp.sum(jnp.abs(p) * (peak - jnp.sign(p) * v)) + (self.weight - jnp.sum(jnp.abs(p))) * peak
 
-    def dual_scale(self, p: Array) -> Array:
+    def into_domain(self, p: Array) -> Array:
         return _largest_scale(jnp.sum(jnp.abs(p)), self.weight)
+
+    def strength(self) -> Array:
+        return self.weight
+
+    def ties(self, ndim: int) -> tuple[int, ...]:
+        return tuple(range(ndim))
+
+    def scaled(self, scale: Array, cost: Array) -> LInf:
+        return LInf(cost * self.weight / jnp.max(scale))
+
+    def support(self, force: Array, level: Array) -> Array:
+        return _greatest_ratio(jnp.sum(jnp.abs(force)), self.weight) * level
 
     def recession(self) -> LInf:
         return self
@@ -236,8 +328,26 @@ class Box(_Constraint):
         below = jnp.where(p < 0, -p * (v - self.lower), 0)
         return jnp.sum(above + below)
 
-    def dual_scale(self, p: Array) -> Array:
-        return jnp.ones((), p.dtype)
+    def into_domain(self, p: Array) -> Array:
+        return _all_or_nothing(self.project_dual(p) == p, p)
+
+    def bounds(self) -> tuple[Array, Array] | None:
+        return self.lower, self.upper
+
+    def ties(self, ndim: int) -> tuple[int, ...]:
+        return ()
+
+    def extent(self, offset: Array) -> Array:
+        ends = (jnp.abs(end - offset) for end in (self.lower, self.upper))
+        low, high = (jnp.where(jnp.isfinite(end), end, 0) for end in ends)
+        return jnp.maximum(low, high)
+
+    def scaled(self, scale: Array, cost: Array) -> Box:
+        return Box(self.lower * scale, self.upper * scale)
+
+    def support(self, force: Array, level: Array) -> Array:
+        ends = jnp.maximum(jnp.abs(self.lower), jnp.abs(self.upper))
+        return jnp.sum(jnp.where(force != 0, jnp.abs(force) * ends, 0))
 
     def conjugate(self, p: Array) -> Array:
         upper, lower = jnp.where(p > 0, self.upper, 0), jnp.where(p < 0, self.lower, 0)
@@ -250,7 +360,10 @@ class Box(_Constraint):
         )
 
     def invalid(self) -> Array:
-        return jnp.any(~(jnp.asarray(self.lower) <= jnp.asarray(self.upper)))
+        return jnp.any(jnp.isnan(jnp.asarray(self.lower)) | jnp.isnan(jnp.asarray(self.upper)))
+
+    def empty(self) -> Array:
+        return jnp.any(jnp.asarray(self.lower) > jnp.asarray(self.upper))
 
 
 @pytree_dataclass
@@ -269,8 +382,20 @@ class L2Ball(_Constraint):
         # radius ||p|| - <p, v> = (radius - <p, v>/||p||) ||p||
         return jnp.maximum(self.radius * safe_norm(p) - jnp.sum(p * v), 0)
 
-    def dual_scale(self, p: Array) -> Array:
+    def into_domain(self, p: Array) -> Array:
         return jnp.ones((), p.dtype)
+
+    def ties(self, ndim: int) -> tuple[int, ...]:
+        return tuple(range(ndim))
+
+    def extent(self, offset: Array) -> Array:
+        return jnp.maximum(jnp.abs(offset), self.radius / max(offset.size, 1) ** 0.5)
+
+    def scaled(self, scale: Array, cost: Array) -> L2Ball:
+        return L2Ball(self.radius * jnp.max(scale))
+
+    def support(self, force: Array, level: Array) -> Array:
+        return self.radius * safe_norm(force)
 
     def conjugate(self, p: Array) -> Array:
         return self.radius * safe_norm(p)
@@ -299,8 +424,20 @@ class L1Ball(_Constraint):
         peak = jnp.max(jnp.abs(p))
         return jnp.sum(jnp.abs(v) * (peak - jnp.sign(v) * p)) + (self.radius - jnp.sum(jnp.abs(v))) * peak
 
-    def dual_scale(self, p: Array) -> Array:
+    def into_domain(self, p: Array) -> Array:
         return jnp.ones((), p.dtype)
+
+    def ties(self, ndim: int) -> tuple[int, ...]:
+        return tuple(range(ndim))
+
+    def extent(self, offset: Array) -> Array:
+        return jnp.maximum(jnp.abs(offset), self.radius / max(offset.size, 1))
+
+    def scaled(self, scale: Array, cost: Array) -> L1Ball:
+        return L1Ball(self.radius * jnp.max(scale))
+
+    def support(self, force: Array, level: Array) -> Array:
+        return self.radius * jnp.max(jnp.abs(force))
 
     def conjugate(self, p: Array) -> Array:
         return self.radius * jnp.max(jnp.abs(p))

@@ -95,6 +95,21 @@ class TotalVariation:
     def invalid(self) -> Array:
         return self.lifted().invalid()
 
+    def empty(self) -> Array:
+        return jnp.zeros((), bool)
+
+    def strength(self) -> Array:
+        return self.weight
+
+    def extent(self, offset: Array) -> Array:
+        return jnp.abs(offset)
+
+    def scaled(self, scale: Array, cost: Array) -> TotalVariation:
+        return TotalVariation(cost * self.weight / scale, self.p)
+
+    def ties(self, ndim: int) -> tuple[int, ...]:
+        return tuple(range(ndim))
+
 
 def _strides(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(math.prod(shape[axis + 1 :]) for axis in range(len(shape)))

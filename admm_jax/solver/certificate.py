@@ -11,10 +11,10 @@ and for a feasible (e, p) and any x in the domain the gap is a sum of terms that
 
 so no two large numbers are subtracted. From an iterate, e = Q x - d and p = the current duals miss the equation by a
 residual r. It is absorbed in both: solve (Q^T W Q + B^T omega B) phi = -r, e += Q phi, p += omega B phi, and p is
-projected onto dom g*; the parts of p that had to be projected are held fast (omega = 0) in the next round. Scaled
-into dom g*, (e, p) proves a gap after any round. What is still left of r is charged at its full
-price: min over x' of <r, x' - x> >= -sum |r| R, for all minimisers whose entries lie within R of those of x
-(`RADIUS` times the size of x: the one assumption; it weighs rounding where the solves converged, and more where not).
+projected onto dom g*; the parts of p that had to be projected are held fast (omega = 0) in the next round. Scaled into
+dom g*, or projected, (e, p) proves a gap after any round: what is still left of r is charged at the most that it can
+cost at any minimiser (see `reach`), infinitely much where nothing bounds that. So a gap follows from weak duality and
+rounding alone.
 
 "Relative" means gap / |f(x)|. No number is small beside a zero, so an optimum of zero is told by rounding: see
 `relative`, the one place where `tol` gets its meaning, and `rounding`.
@@ -22,19 +22,18 @@ price: min over x' of <r, x' - x> >= -sum |r| R, for all minimisers whose entrie
 
 from __future__ import annotations
 
-import math
-
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from admm_jax.problem import LinearMap, Point, Problem
+from admm_jax.problem import Point, Problem
 from admm_jax.pytree import pytree_dataclass, replace
-from admm_jax.solver.rounding import floor, known, rise
+from admm_jax.solver.linear import factorised
+from admm_jax.solver.reach import RADIUS, Reach, price, reach_of, stationarity_magnitude
+from admm_jax.solver.rewrite import VECTOR, matrix_of
+from admm_jax.solver.rounding import floor, known, magnitude, rise
 from admm_jax.solver.spectral import solve_normal
-from admm_jax.solver.vectors import add, dtype_of, select, subtract
-
-RADIUS = 3.0  # minimisers are taken to lie within this many times the size of x of x, entry by entry
+from admm_jax.solver.vectors import add, dtype_of, row_length, select, subtract
 
 
 @pytree_dataclass
@@ -106,20 +105,6 @@ def size_of(x: Point) -> Array:
     return jnp.max(jnp.stack([jnp.max(jnp.abs(value)) for value in x.values()]))
 
 
-def probe_signs(shape: tuple[int, ...], dtype: jnp.dtype) -> Array:
-    """A fixed array of +1 and -1 without a pattern."""
-    # the barrier keeps the compiler from computing it, which would be slow, and from storing it in the program
-    one = lax.optimization_barrier(jnp.ones((), dtype))
-    ramp = jnp.arange(math.prod(shape), dtype=dtype) * one
-    return jnp.where(jnp.sin(1 + ramp**1.5) < 0, -one, one).reshape(shape)
-
-
-def row_length(problem_map: LinearMap, dtype: jnp.dtype) -> Array:
-    """Root mean square of the lengths of A's rows, estimated from A^T s for signs s (Hutchinson 1989)."""
-    signs = probe_signs(problem_map.out_shape, dtype)
-    return jnp.sqrt(sum(jnp.sum(row**2) for row in problem_map.adjoint(signs).values()) / max(signs.size, 1))
-
-
 def initial_units(problem: Problem, point: Point) -> Units:
     """Units before the first iteration: `point` is what the quadratics say; offsets b of A x + b say |b| / ||A||.
 
@@ -149,56 +134,88 @@ def larger(old: Array, new: Array) -> Array:
 
 
 def violation(problem: Problem, x: Point, units: Units) -> Array:
-    """The largest violation of a constraint on A x + b, relative to the largest of |A x|, |b| and ||A|| |x|.
+    """The largest violation of a row of a constraint on A x + b, relative to |A| |x| and to what the row asks for.
 
-    ||A|| is the root mean square of the rows' lengths, estimated from one vector of signs: x - y <= 0 at x = y = 1 has
-    the size 1, although x - y = 0.
+    A row's size is that of its own terms at x, |A| |x|, of its bounds and offset, and of |A| times the unit of x:
+    x >= 0 at x = 0 has the size of the unit, and x - y <= 0 at x = y = 1 the size 2, although x - y = 0. No row is
+    measured by another.
     """
     worst = jnp.zeros((), dtype_of(x))
-    extent = jnp.maximum(size_of(x), units.point)
+    unit = jnp.minimum(size_of(x), jnp.where(units.data > 0, units.data, 1))
+    sizes = {name: jnp.maximum(jnp.abs(value), unit) for name, value in x.items()}
     for penalty in problem.penalties:
-        if penalty.function.is_constraint:
-            value = penalty.map(x)
-            excess = penalty.function.violation(value + penalty.offset)
-            length = row_length(penalty.map, value.dtype)
-            size = jnp.maximum(jnp.max(jnp.abs(value)), jnp.max(jnp.abs(penalty.offset)))
-            size = jnp.maximum(size, length * extent)
-            largest = jnp.max(jnp.abs(excess))
-            worst = jnp.maximum(worst, jnp.where(largest > 0, largest / jnp.maximum(size, largest), 0))
+        function = penalty.function
+        if not function.is_constraint:
+            continue
+        value = penalty.map(x) + penalty.offset
+        excess = jnp.abs(function.violation(value))
+        size = jnp.maximum(magnitude(penalty.map, sizes), function.extent(jnp.asarray(penalty.offset, value.dtype)))
+        tied = function.ties(value.ndim)
+        if tied:  # of a ball the rows are one constraint
+            excess, size = jnp.max(excess), jnp.max(size)
+        relative = jnp.where(excess > 0, excess / jnp.maximum(size, excess), 0)
+        worst = jnp.maximum(worst, jnp.max(relative, initial=0))
     return worst
 
 
-def price(x: Point, force: Point, units: Units) -> Array:
-    """What `force`, missing in the stationarity at x, may cost within RADIUS."""
-    total = jnp.zeros((), dtype_of(x))
-    for name, part in force.items():
-        extent = jnp.maximum(jnp.max(jnp.abs(x[name])), units.point)
-        size = jnp.sum(jnp.abs(part))
-        # nothing is known of minimisers where x and all units are zero: then a force that is left proves nothing
-        cost = jnp.where(extent > 0, RADIUS * extent * size, jnp.inf)
-        total = total + jnp.where(size > 0, cost, 0)
-    return total
+@pytree_dataclass
+class Known:
+    """What a point says of itself, whatever the duals: computed once, for all pairs that are tried.
+
+    `residuals`, `images`: Q x - d and A x + b, moved into dom g; `errors` and `rises`: what they and g are known to
+    within (see `rounding`); `outside`: how far A x + b is from dom g.
+    """
+
+    residuals: tuple[Array, ...]
+    residual_errors: tuple[Array, ...]
+    images: tuple[Array, ...]
+    outside: tuple[Array, ...]
+    rises: tuple[Array, ...]
+    positive: Array
+    reach: Reach
+
+
+def know(problem: Problem, x: Point, units: Units) -> Known:
+    """Evaluate the terms of f at x."""
+    exact = {name: jnp.zeros_like(value) for name, value in x.items()}
+    residuals = [known(q.map, x, exact, -q.data) for q in problem.quadratics]
+    images, outside, rises = [], [], []
+    for penalty in problem.penalties:
+        v, delta = known(penalty.map, x, exact, penalty.offset)
+        out = penalty.function.violation(v)
+        images.append(v - out)
+        outside.append(out)
+        rises.append(2 * rise(penalty, v, delta))
+    return Known(
+        tuple(r for r, _ in residuals),
+        tuple(delta for _, delta in residuals),
+        tuple(images),
+        tuple(outside),
+        tuple(rises),
+        terms(problem, x)[0],
+        reach_of(problem, x, units.point),
+    )
 
 
 def evaluate(
-    problem: Problem, x: Point, e: tuple[Array, ...], p: tuple[Array, ...], leftover: Point, units: Units
+    problem: Problem, x: Point, e: tuple[Array, ...], p: tuple[Array, ...], leftover: Point, here: Known
 ) -> Array:
-    """The bound on |f(x) - f*| that (e, p) proves, p in dom g*; the leftover stationarity is charged at RADIUS.
+    """The bound on |f(x) - f*| that (e, p) proves, p in dom g*; the leftover stationarity is charged (`reach.price`).
 
     What rounding may hide of the terms is counted with them, so that none is smaller than it is known to be.
     """
-    total = price(x, leftover, units)
-    exact = {name: jnp.zeros_like(value) for name, value in x.items()}
-    for quadratic, part in zip(problem.quadratics, e, strict=True):
-        r, delta = known(quadratic.map, x, exact, -quadratic.data)
+    total, infeasible = jnp.zeros((), dtype_of(x)), jnp.zeros((), dtype_of(x))
+    quadratics = zip(problem.quadratics, e, here.residuals, here.residual_errors, strict=True)
+    for quadratic, part, r, delta in quadratics:
         total = total + jnp.sum(quadratic.weight * (jnp.abs(r - part) + delta) ** 2) / 2
-    for penalty, part in zip(problem.penalties, p, strict=True):
-        v, delta = known(penalty.map, x, exact, penalty.offset)
-        outside = penalty.function.violation(v)
-        total = total + jnp.maximum(penalty.function.fenchel_gap(v - outside, part), 0) + 2 * rise(penalty, v, delta)
+    penalties = zip(problem.penalties, p, here.images, here.outside, here.rises, strict=True)
+    for penalty, part, v, outside, risen in penalties:
+        total = total + jnp.maximum(penalty.function.fenchel_gap(v, part), 0) + risen
         # an infeasible x may lie below f*: by at most <p*, outside>, and p is the estimate of p*
-        total = total + 2 * jnp.sum(jnp.abs(part * outside))
-    return total
+        infeasible = infeasible + 2 * jnp.sum(jnp.abs(part * outside))
+    weight = stationarity_magnitude(problem, e, p, x)
+    total = total + infeasible
+    return total + price(problem, x, here.reach, leftover, weight, total, e, here.positive + infeasible)
 
 
 def relative(value: Array, gap: Array, floor: Array) -> Array:
@@ -224,13 +241,17 @@ def certify(
     rounds: int,
     inner: int,
     last: int,
+    e: tuple[Array, ...] | None = None,
+    gram: Array | None = None,
 ) -> Certificate:
     """The certificate of x with duals built from those of `promised`, in `rounds` of projecting and absorbing.
 
     `inner` and `last` bound the conjugate gradient steps of a round and of the last one, which absorbs to rounding.
-    `unit` is the step of p against that of e. `promised` (see `promise`) brings what needs no duals. After every round
-    the pair is scaled into dom g* and evaluated, with what is left of the stationarity at its full price; the best is
-    kept, and the first whose relative gap is within `goal` ends it.
+    `unit` is the step of p against that of e, and `e` where it starts, Q x - d unless given. With the
+    `gram` matrix of the quadratics systems are solved by Cholesky. `promised` (see `promise`)
+    brings what needs no duals. After every round the pair, scaled into dom g* or projected, is evaluated with what is
+    left of the stationarity at its full price; the best is kept, and the first whose relative gap is within `goal` ends
+    it.
     """
     dtype = dtype_of(x)
     zero = {name: jnp.zeros_like(value) for name, value in x.items()}
@@ -238,20 +259,30 @@ def certify(
     # where dom g* is zero alone, as for a weight of zero, nothing is absorbed: scaling would have to undo all of it
     ones = [jnp.ones_like(part) for part in promised.duals]
     units_of = tuple(
-        jnp.where((f.project_dual(one) == 0) & (f.project_dual(-one) == 0), 0, unit)
+        jnp.where((f.project_dual(one) == 0) & (f.project_dual(-one) == 0), 0, unit) * one
         for f, one in zip(functions, ones, strict=True)
     )
     tight = float(jnp.finfo(dtype).eps) * 64
+
+    here = know(problem, x, units)
 
     def scaled(e: tuple[Array, ...], p: tuple[Array, ...], residual: Point) -> tuple:
         """(gap, e, p) of the pair scaled into dom g*; `residual` is what it misses in stationarity before."""
         scale = jnp.ones((), dtype)
         for f, part in zip(functions, p, strict=True):
-            scale = jnp.minimum(scale, f.dual_scale(part))
+            scale = jnp.minimum(scale, f.into_domain(part))
         e, p = (tuple(scale * part for part in parts) for parts in (e, p))
         left = {name: scale * part for name, part in residual.items()}
         left |= {name: left[name] + (1 - scale) * cost for name, cost in problem.linear.items()}
-        return evaluate(problem, x, e, p, left, units), e, p
+        return evaluate(problem, x, e, p, left, here), e, p
+
+    def projected(e: tuple[Array, ...], loose: tuple[Array, ...], residual: Point) -> tuple:
+        """(gap, e, p) of the pair projected onto dom g*: where a sign is wrong by rounding, no scale would do."""
+        p = tuple(f.project_dual(part) for f, part in zip(functions, loose, strict=True))
+        left = residual
+        for penalty, new, old in zip(problem.penalties, p, loose, strict=True):
+            left = add(left, penalty.map.adjoint(new - old))
+        return evaluate(problem, x, e, p, left, here), e, p
 
     def body(carry: tuple) -> tuple:
         i, _, e, free, residual, omegas, least, *best = carry
@@ -261,15 +292,21 @@ def certify(
             rhs = subtract(rhs, penalty.map.adjoint(part - loose))
         final = i > rounds
         steps = jnp.where(i == 0, 0, jnp.where(final, last, inner))  # the first one only looks at what there is
-        phi = solve_normal(problem, omegas, rhs, zero, steps=steps, tol=jnp.where(final, tight, 0.01))
+        if gram is None:
+            phi = solve_normal(problem, omegas, rhs, zero, steps=steps, tol=jnp.where(final, tight, 0.01))
+        else:
+            weights = tuple(omega.ravel() for omega in omegas)
+            matrices = [matrix_of(penalty.map) for penalty in problem.penalties]
+            solved = factorised(gram, matrices, weights, rhs[VECTOR])
+            phi = {VECTOR: jnp.where((i > 0) & jnp.all(jnp.isfinite(solved)), solved, 0)}
         e = tuple(part + quadratic.map(phi) for quadratic, part in zip(problem.quadratics, e, strict=True))
         moved = zip(problem.penalties, p, omegas, strict=True)
         free = tuple(part + omega * penalty.map(phi) for penalty, part, omega in moved)
         residual = stationarity(problem, e, free, zero)
         # absorbing may fail, where the held parts leave no way to be stationary, and so may scaling
-        gap, *pair = scaled(e, free, residual)
-        best = select(gap <= least, pair, best)
-        least = jnp.fmin(gap, least)
+        for gap, *pair in (scaled(e, free, residual), projected(e, free, residual)):
+            best = select(gap <= least, pair, best)
+            least = jnp.fmin(gap, least)
         done = final | (relative(promised.objective, least, promised.floor) <= goal)
         # what has to be projected now is held fast in the next round; at first, what is on the border of dom g*: the
         # signs of jumps are right long before the rest
@@ -280,7 +317,8 @@ def certify(
         )
         return i + 1, done, e, free, residual, omegas, least, *best
 
-    e, p = tuple(q.map(x) - q.data for q in problem.quadratics), promised.duals
+    e = tuple(q.map(x) - q.data for q in problem.quadratics) if e is None else e
+    p = promised.duals
     none, infinity = jnp.zeros((), bool), jnp.full((), jnp.inf, dtype)
     start = jnp.zeros((), jnp.int32), none, e, p, zero, units_of, infinity, e, p
     *_, gap, _, p = lax.while_loop(lambda carry: ~carry[1], body, start)
@@ -294,12 +332,23 @@ def first_look(problem: Problem, x: Point, p: tuple[Array, ...], units: Units) -
     """
     positive, rest = terms(problem, x)
     least, zero = floor(problem, x, units.digits)
-    plain = positive + least + price(x, problem.linear, units)
+    plain = positive + least + _plain_price(problem, x, positive, units)
     for penalty, part in zip(problem.penalties, p, strict=True):
         outside = penalty.function.violation(penalty.map(x) + penalty.offset)
         plain = plain + 2 * jnp.sum(jnp.abs(part * outside))  # as in `evaluate`
     value, least = positive + rest, jnp.where(zero, least, 0)
     return Certificate(value, plain, relative(value, plain, least), least, plain, violation(problem, x, units), p)
+
+
+def _plain_price(problem: Problem, x: Point, positive: Array, units: Units) -> Array:
+    """What the linear cost may gain over all minimisers."""
+    cost = {name: jnp.broadcast_to(value, x[name].shape) for name, value in problem.linear.items()}
+    if not cost:
+        return jnp.zeros((), dtype_of(x))
+    nothing = tuple(jnp.zeros_like(q.map(x)) for q in problem.quadratics)
+    size = {name: jnp.abs(value) for name, value in cost.items()}
+    reach = reach_of(problem, x, units.point)
+    return price(problem, x, reach, cost, size, positive, nothing, positive)
 
 
 def proved(certificate: Certificate, gap: Array, p: tuple[Array, ...]) -> Certificate:
@@ -331,5 +380,5 @@ def certificate_of(
     problem: Problem, x: Point, e: tuple[Array, ...], p: tuple[Array, ...], zero: Point, units: Units
 ) -> Certificate:
     """Put the numbers together for a point x and duals that are as feasible as they will be."""
-    gap = evaluate(problem, x, e, p, stationarity(problem, e, p, zero), units)
+    gap = evaluate(problem, x, e, p, stationarity(problem, e, p, zero), know(problem, x, units))
     return proved(first_look(problem, x, p, units), gap, p)

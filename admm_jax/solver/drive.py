@@ -185,11 +185,11 @@ def _record(run: Run, seconds: float, sense: int) -> Record:
     certificate = run.certificate
     return Record(
         int(run.state.iteration),
-        sense * float(certificate.objective),
+        sense * float(certificate.objective) / float(run.scaling.cost),
         float(certificate.relative_gap),
         float(run.primal_residual),
         float(run.dual_residual),
-        float(run.state.rho),
+        float(run.state.rho) / float(run.scaling.stiffness),
         seconds,
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import jax.numpy as jnp
+import jax.scipy.linalg as jsl
 from jax import Array, lax
 
 from admm_jax.problem import Point, Problem
@@ -77,3 +78,27 @@ def conjugate_gradients(
         goal = dot(reference, precondition(reference)) * floor**2
     start = (jnp.zeros((), jnp.int32), x, rhs, x, infinity, goal, zero)
     return lax.while_loop(unfinished, body, start)[1]
+
+
+def factorised(
+    gram: Array, matrices: list[Array], weights: tuple[Array, ...], rhs: Array, steps: int = 2
+) -> Array:
+    """(G + sum A_j^T omega_j A_j)^-1 rhs by Cholesky, refined; what nothing acts on is left where it is.
+
+    Args:
+        gram: G, (n, n).
+        matrices: A_j, (rows, n).
+        weights: omega_j >= 0, (rows,) each.
+        rhs: (n,).
+        steps: Refinements.
+    """
+    total = gram
+    for matrix, weight in zip(matrices, weights, strict=True):
+        total = total + matrix.T @ (weight[:, None] * matrix)
+    eps, n = jnp.finfo(rhs.dtype).eps, rhs.size
+    scale = jnp.where(jnp.trace(total) > 0, jnp.trace(total) / n, 1)
+    factor = jsl.cholesky((total + total.T) / 2 + 64 * eps * scale * jnp.eye(n, dtype=rhs.dtype), lower=True)
+    x = jnp.zeros_like(rhs)
+    for _ in range(1 + steps):
+        x = x + jsl.cho_solve((factor, True), rhs - total @ x)
+    return x

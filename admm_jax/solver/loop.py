@@ -22,6 +22,9 @@ from admm_jax.solver.step import adapt_rho, residuals, step
 from admm_jax.solver.vectors import dtype_of, select, subtract
 from admm_jax.status import Status
 
+NEARER = 0.9  # a run makes progress where it comes nearer to its tolerances by this factor
+PATIENCE = 0.5  # iterations that it may go on without, relative to those until it last did
+LEAST_PATIENCE = 500
 OVERTIME = 1.0  # iterations spent on `target`, relative to those spent on `tol`
 LEAST_OVERTIME = 50
 
@@ -68,9 +71,18 @@ def check(problem: Problem, plan: Plan, run: Run, before: State, settings: Setti
     # without penalties x does not creep away, it lands as far off as rounding lets it
     ray = subtract(state.x, before.x) if problem.penalties else state.x
     endless = unbounded(lifted, ray, ray_tol)
+    # what the certificate proves, or seems about to prove, and the violation, each in units of its tolerance
+    tiny = jnp.finfo(dtype).tiny
+    distance = jnp.minimum(expected, certificate.relative_gap) / jnp.maximum(settings.tol, tiny)
+    distance = jnp.maximum(distance, certificate.violation / jnp.maximum(settings.feasibility_tol, tiny))
+    nearer = distance < NEARER * run.distance
+    nearer_at = jnp.where(nearer, state.iteration, run.nearer_at)
+    patience = jnp.maximum(PATIENCE * nearer_at, LEAST_PATIENCE).astype(jnp.int32)
+    stalled = ~reached & (state.iteration - nearer_at > patience)
     broken = ~jnp.all(jnp.stack([jnp.all(jnp.isfinite(value)) for value in state.x.values()]))
     status = run.status
     for condition, code in (
+        (stalled, Status.SOLVE_STALLED),
         (endless, Status.SOLVE_UNBOUNDED),
         (empty, Status.SOLVE_INFEASIBLE),
         (broken, Status.SOLVE_NAN_FOUND),
@@ -80,7 +92,8 @@ def check(problem: Problem, plan: Plan, run: Run, before: State, settings: Setti
     adapted = adapt_rho(plan, run.workspace, run.state, run.start_rho, residual)
     iterate = select(settings.adapt, adapted, run.state)
     slot = jnp.minimum(run.checks, HISTORY - 1)
-    seen = (state.iteration.astype(dtype), certificate.objective, certificate.relative_gap, *residual, before.rho)
+    value, rho = certificate.objective / run.scaling.cost, before.rho / run.scaling.stiffness
+    seen = (state.iteration.astype(dtype), value, certificate.relative_gap, *residual, rho)
     history = run.history.at[slot].set(jnp.stack(seen))
     return replace(
         run,
@@ -92,6 +105,8 @@ def check(problem: Problem, plan: Plan, run: Run, before: State, settings: Setti
         checks=run.checks + 1,
         next_check=following,
         ends=ends,
+        distance=jnp.where(nearer, distance, run.distance),
+        nearer_at=nearer_at,
         status=status.astype(jnp.int32),
         history=history,
     )

@@ -27,10 +27,10 @@ from admm_jax.problem import Point, Problem
 from admm_jax.prox.functions import Box
 from admm_jax.prox.projections import leading_dot, project_l2_ball, safe_norm
 from admm_jax.pytree import pytree_dataclass, replace
-from admm_jax.solver.certificate import RADIUS, probe_signs
 from admm_jax.solver.linear import conjugate_gradients, normal
+from admm_jax.solver.reach import RADIUS
 from admm_jax.solver.regions import Regions, find_regions, tv_of
-from admm_jax.solver.vectors import select
+from admm_jax.solver.vectors import probe_signs, select
 
 NEWTON_STEPS = 30
 CG_STEPS = 1000

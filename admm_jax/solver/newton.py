@@ -29,9 +29,9 @@ from jax import Array, lax
 
 from admm_jax.problem import Problem
 from admm_jax.pytree import pytree_dataclass, replace
-from admm_jax.solver.certificate import RADIUS
-from admm_jax.solver.rewrite import VECTOR
-from admm_jax.solver.state import Workspace, matrix_of
+from admm_jax.solver.reach import RADIUS
+from admm_jax.solver.rewrite import VECTOR, matrix_of
+from admm_jax.solver.state import Workspace
 from admm_jax.solver.vectors import select
 
 TRIALS = 150  # evaluations of the inner problem in all

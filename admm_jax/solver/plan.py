@@ -14,6 +14,7 @@ from admm_jax.prox.total_variation import TotalVariation
 from admm_jax.solver import regions
 
 DENSE_VARIABLES = 400  # above it one factorisation costs more than a handful of matrix-free products
+SMALLEST_IMAGE = 64  # pixels
 DENSE_ENTRIES = 4_000_000  # entries of all matrices together: 32 MB in float64
 # isotropic TV on 256² pixels is brought to 1e-6 by 475 iterations, in 5 s; polishing it, to 4e-12, takes 66
 ISOTROPIC_POLISH_BELOW = 1e-6
@@ -77,6 +78,8 @@ def make_plan(problem: Problem) -> Plan:
         shape = penalty.map.out_shape
         rows += math.prod(shape) * (len(shape) if isinstance(penalty.function, TotalVariation) else 1)
     dense = variables <= DENSE_VARIABLES and variables * rows <= DENSE_ENTRIES
+    # an image is no faster as a matrix however small it is: a Newton step costs the cube of its pixels
+    dense = dense and not (variables > SMALLEST_IMAGE and regions.applies(problem))
     if dense:
         return Plan(dense=True, rho_tolerance=3.0)
     isotropic = any(isinstance(p.function, TotalVariation) and p.function.p == 2 for p in problem.penalties)

@@ -28,8 +28,9 @@ from admm_jax.problem import Penalty, Point, Problem
 from admm_jax.prox.functions import Box
 from admm_jax.prox.total_variation import TotalVariation
 from admm_jax.pytree import pytree_dataclass
-from admm_jax.solver.certificate import probe_signs, stationarity
+from admm_jax.solver.certificate import stationarity
 from admm_jax.solver.linear import conjugate_gradients, normal
+from admm_jax.solver.vectors import probe_signs
 
 SIDES = (1, 2, 4, 8, 16)  # of the squares that stand for regions of their size
 MERGES = 30  # rounds of merging; a handful is usual

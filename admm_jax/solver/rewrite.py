@@ -61,13 +61,29 @@ def _matrix(problem: Problem, linear_map: LinearMap, dtype: jnp.dtype) -> Array:
     return columns.T
 
 
+def dense_map(matrix: Array, shape: tuple[int, ...]) -> LinearMap:
+    """The map of a matrix over one vector, its values of this shape."""
+    op = MatMul(matrix, (matrix.shape[1],), "left")
+    return LinearMap((Chain((op, Reshape(op.out_shape, shape)), VECTOR),), shape)
+
+
+def matrix_of(linear_map: LinearMap) -> Array:
+    """The matrix of a densified map."""
+    return linear_map.chains[0].ops[0].matrix  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def is_matrix(linear_map: LinearMap) -> bool:
+    """Whether the map is one matrix over one vector, whatever shape its values have: then `matrix_of` knows it."""
+    if len(linear_map.chains) != 1 or not linear_map.chains[0].ops:
+        return False
+    first, *others = linear_map.chains[0].ops
+    is_left = isinstance(first, MatMul) and first.side == "left" and first.matrix.ndim == 2 and len(first.in_shape) == 1
+    return is_left and all(isinstance(op, Reshape) for op in others)
+
+
 def densify(problem: Problem, dtype: jnp.dtype) -> Problem:
     """The same problem over one vector: matrices for maps and a single stacked quadratic."""
     n = problem.size
-
-    def dense_map(linear_map: LinearMap) -> LinearMap:
-        op = MatMul(_matrix(problem, linear_map, dtype), (n,), "left")
-        return LinearMap((Chain((op, Reshape(op.out_shape, linear_map.out_shape)), VECTOR),), linear_map.out_shape)
 
     quadratics: tuple[Quadratic, ...] = ()
     if problem.quadratics:
@@ -77,11 +93,13 @@ def densify(problem: Problem, dtype: jnp.dtype) -> Problem:
             return jnp.broadcast_to(value, q.map.out_shape).ravel()
 
         matrix = jnp.concatenate([_matrix(problem, q.map, dtype) for q in parts])
-        op = MatMul(matrix, (n,), "left")
         data = jnp.concatenate([rows(q.data, q) for q in parts])
         weight = jnp.concatenate([rows(q.weight, q) for q in parts])
-        quadratics = (Quadratic(LinearMap((Chain((op,), VECTOR),), op.out_shape), data, weight, parts[0].label),)
-    penalties = tuple(Penalty(p.function, dense_map(p.map), p.offset, p.label) for p in problem.penalties)
+        quadratics = (Quadratic(dense_map(matrix, data.shape), data, weight, parts[0].label),)
+    penalties = tuple(
+        Penalty(p.function, dense_map(_matrix(problem, p.map, dtype), p.map.out_shape), p.offset, p.label)
+        for p in problem.penalties
+    )
     cost = {
         **problem.zeros(dtype),
         **{k: jnp.broadcast_to(v, dict(problem.variables)[k]) for k, v in problem.linear.items()},

@@ -65,6 +65,49 @@ def known(linear_map: LinearMap, x: Point, error: Point, offset: Array | float) 
     return total, delta + jnp.finfo(total.dtype).eps * jnp.abs(total)
 
 
+def magnitude(linear_map: LinearMap, x: Point) -> Array:
+    """|A| |x|, or what is above it."""
+    total = jnp.zeros(linear_map.out_shape, dtype_of(x))
+    for chain in linear_map.chains:
+        value = jnp.abs(x[chain.variable])
+        for op in chain.ops:
+            value = _magnitude_of(op, value, adjoint=False)
+        total = total + value
+    return total
+
+
+def adjoint_magnitude(linear_map: LinearMap, y: Array) -> Point:
+    """|A|^T |y|, or what is above it; variables that the map does not read are absent."""
+    out: Point = {}
+    for chain in linear_map.chains:
+        part = jnp.broadcast_to(jnp.abs(y), linear_map.out_shape)
+        for op in reversed(chain.ops):
+            part = _magnitude_of(op, part, adjoint=True)
+        out[chain.variable] = out[chain.variable] + part if chain.variable in out else part
+    return out
+
+
+def _magnitude_of(op: Operator, value: Array, *, adjoint: bool) -> Array:
+    """|op| value or |op|^T value, for value >= 0."""
+    if isinstance(op, FFTConv2D):  # its transforms spread every error over the whole image
+        shape = op.in_shape if adjoint else op.out_shape
+        return jnp.full(shape, jnp.max(jnp.abs(op.spectrum)) * jnp.max(value), value.dtype)
+    if isinstance(op, Difference):
+        if not adjoint:
+            return _distances(op, value)
+        return sum(_apart(value[axis], axis) for axis in range(len(op.in_shape)))
+    positive = jax.tree.map(jnp.abs, op)
+    return positive.adjoint(value) if adjoint else positive(value)
+
+
+def _apart(value: Array, axis: int) -> Array:
+    """The adjoint of the sum of two neighbours along an axis."""
+    inner = jax.lax.slice_in_dim(value, 0, value.shape[axis] - 1, axis=axis)
+    before = [(int(i == axis), 0) for i in range(value.ndim)]
+    after = [(0, int(i == axis)) for i in range(value.ndim)]
+    return jnp.pad(inner, before) + jnp.pad(inner, after)
+
+
 def rise(penalty: Penalty, v: Array, delta: Array) -> Array:
     """<g'(|v| + delta), delta>: no change of v by delta moves g by more."""
     return jax.jvp(penalty.function, (jnp.abs(v) + delta,), (delta,))[1]

@@ -11,6 +11,7 @@ from admm_jax.prox.total_variation import TotalVariation
 from admm_jax.pytree import pytree_dataclass, replace
 from admm_jax.solution import History
 from admm_jax.solver.certificate import Certificate, Units, initial_units
+from admm_jax.solver.equilibrate import Scaling
 from admm_jax.solver.plan import Plan
 from admm_jax.solver.state import State, Workspace, data_point, initial_rho, initial_state, make_workspace
 from admm_jax.status import Status
@@ -39,10 +40,15 @@ class Settings:
 
 @pytree_dataclass
 class Run:
-    """A solve in progress. `point` is the best candidate so far and `certificate` what is known of it."""
+    """A solve in progress, in the units of `scaling`.
+
+    `point` is the best candidate so far and `certificate` what is known of it. `distance` is how far from its
+    tolerances the run seemed when it last came nearer by a tenth, at the iteration `nearer_at`.
+    """
 
     state: State
     workspace: Workspace
+    scaling: Scaling
     point: Point
     certificate: Certificate
     units: Units
@@ -54,6 +60,8 @@ class Run:
     polish_at: Array
     raw_objective: Array  # of the last checked iterate that was not polished
     ends: Array  # the iteration at which a run that has reached `tol` gives up on `target`
+    distance: Array
+    nearer_at: Array
     status: Array
     history: Array  # (HISTORY, fields of History)
 
@@ -77,10 +85,27 @@ def invalid(problem: Problem) -> Array:
     return bad
 
 
+def _first_status(problem: Problem) -> Array:
+    """What is known before the first iteration: a number is wrong, bounds cross, or nothing yet."""
+    empty = jnp.zeros((), bool)
+    for penalty in problem.penalties:
+        empty = empty | penalty.function.empty()
+    status = jnp.where(empty, Status.SOLVE_INFEASIBLE.value, Status.SOLVE_UNKNOWN.value)
+    return jnp.where(invalid(problem), Status.SOLVE_NAN_FOUND.value, status).astype(jnp.int32)
+
+
 def begin(
-    problem: Problem, plan: Plan, dtype: jnp.dtype, settings: Settings, x: Point, state: State | None = None
+    problem: Problem,
+    plan: Plan,
+    dtype: jnp.dtype,
+    settings: Settings,
+    scaling: Scaling,
+    x: Point,
+    state: State | None = None,
 ) -> Run:
     """A run at its start: from the point `x`, or from the `state` of an earlier solve of a like problem.
+
+    The problem is in the units of `scaling`, `x`, `state` and rho in the user's.
 
     The iterate and the duals of a state go on, its rho does not: it is proportional to lam, and that of another lam
     costs several times the iterations that the start saves.
@@ -88,14 +113,17 @@ def begin(
     workspace = make_workspace(problem, plan, dtype)
     data, curvature = data_point(problem, workspace.rhs)
     automatic = initial_rho(problem, workspace, data, curvature)
-    rho = jnp.where(settings.rho > 0, settings.rho, automatic).astype(dtype)
-    fresh = initial_state(problem, plan, workspace, rho, x)
-    current = fresh if state is None else replace(state, factor=fresh.factor, rho=rho, iteration=fresh.iteration)
+    rho = jnp.where(settings.rho > 0, settings.rho * scaling.stiffness, automatic).astype(dtype)
+    fresh = current = initial_state(problem, plan, workspace, rho, scaling.enter(x))
+    if state is not None:
+        entered = scaling.enter_state(state)
+        current = replace(entered, factor=fresh.factor, rho=rho, iteration=fresh.iteration)
     infinity = jnp.full((), jnp.inf, dtype)
     lifted_duals = tuple(jnp.zeros_like(p) for p in duals_of(problem, current))
     return Run(
         state=current,
         workspace=workspace,
+        scaling=scaling,
         point=current.x,
         certificate=Certificate(infinity, infinity, infinity, infinity, infinity, infinity, lifted_duals),
         units=initial_units(problem, data),
@@ -107,6 +135,8 @@ def begin(
         polish_at=jnp.asarray(plan.first_polish, jnp.int32),
         raw_objective=infinity,
         ends=jnp.asarray(ENDLESS, jnp.int32),
-        status=jnp.where(invalid(problem), Status.SOLVE_NAN_FOUND.value, Status.SOLVE_UNKNOWN.value).astype(jnp.int32),
+        distance=infinity,
+        nearer_at=jnp.zeros((), jnp.int32),
+        status=_first_status(problem),
         history=jnp.full((HISTORY, len(History._fields)), jnp.nan, dtype),
     )

@@ -17,6 +17,7 @@ from admm_jax.problem import Chain, LinearMap, Penalty, Point, Problem, Quadrati
 from admm_jax.prox.total_variation import TotalVariation
 from admm_jax.pytree import replace
 from admm_jax.solution import History, Solution
+from admm_jax.solver.equilibrate import equilibrate, find_scaling
 from admm_jax.solver.loop import advance, within
 from admm_jax.solver.plan import Plan, make_plan
 from admm_jax.solver.programs import Program
@@ -116,10 +117,12 @@ def internal(problem: Problem, plan: Plan, dtype: np.dtype) -> Problem:
 def start_run(
     problem: Problem, settings: Settings, x: Point, state: State | None, *, plan: Plan, dtype: np.dtype
 ) -> tuple[Problem, Run]:
-    """The iterated problem and a run at its beginning."""
-    inner = internal(problem, plan, dtype)
+    """The iterated problem, in units of its own, and a run at its beginning."""
+    plain = internal(problem, plan, dtype)
+    scaling = find_scaling(plain, plan, jnp.dtype(dtype))
+    inner = equilibrate(plain, plan, scaling)
     point = {VECTOR: flatten(problem, x)} if plan.dense else x
-    return inner, begin(inner, plan, jnp.dtype(dtype), settings, point, state)
+    return inner, begin(inner, plan, jnp.dtype(dtype), settings, scaling, point, state)
 
 
 def _resume(problem: Problem, run: Run, limit: Array, settings: Settings, *, plan: Plan) -> Run:
@@ -155,20 +158,20 @@ def solve(
 
 
 def finish(problem: Problem, run: Run, status: Any, *, plan: Plan) -> Solution:
-    """The solution that a run stands for, whether it has converged or not. It computes nothing: NumPy stays NumPy."""
-    values = unflatten(problem, run.point[VECTOR]) if plan.dense else run.point
-    certificate = run.certificate
+    """The solution that a run stands for, in the user's units, converged or not. NumPy stays NumPy."""
+    scaling, certificate = run.scaling, run.certificate
+    point = scaling.leave(run.point)
     return Solution(
-        values=values,
-        objective=certificate.objective,
+        values=unflatten(problem, point[VECTOR]) if plan.dense else point,
+        objective=certificate.objective / scaling.cost,
         gap=certificate.relative_gap,
         violation=certificate.violation,
         primal_residual=run.primal_residual,
         dual_residual=run.dual_residual,
         status=status,
         iterations=run.state.iteration,
-        rho=run.state.rho,
-        state=run.state,
+        rho=run.state.rho / scaling.stiffness,
+        state=scaling.leave_state(run.state),
         history=History(*run.history.T),
-        multipliers=certificate.duals,
+        multipliers=scaling.duals(certificate.duals),
     )

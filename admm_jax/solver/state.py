@@ -8,11 +8,11 @@ import jax.numpy as jnp
 import jax.scipy.linalg as jsl
 from jax import Array
 
-from admm_jax.problem import LinearMap, Point, Problem
+from admm_jax.problem import Point, Problem
 from admm_jax.prox.total_variation import TotalVariation
 from admm_jax.pytree import pytree_dataclass
 from admm_jax.solver.plan import Plan
-from admm_jax.solver.rewrite import VECTOR
+from admm_jax.solver.rewrite import VECTOR, matrix_of
 from admm_jax.solver.vectors import add, add_scaled, dot, dtype_of
 
 # rho for TV, in units of (weight) / (root mean square of the data) * sqrt(mean / largest eigenvalue of the quadratics),
@@ -82,11 +82,6 @@ def make_workspace(problem: Problem, plan: Plan, dtype: jnp.dtype) -> Workspace:
     return Workspace(rhs, gram, penalty_gram)
 
 
-def matrix_of(linear_map: LinearMap) -> Array:
-    """The matrix of a densified map."""
-    return linear_map.chains[0].ops[0].matrix  # pyright: ignore[reportAttributeAccessIssue]
-
-
 def factorise(workspace: Workspace, plan: Plan, rho: Array) -> Array:
     """Cholesky factor of the x-update's matrix for this rho, with a shift that makes a singular model solvable."""
     if not plan.dense:
@@ -129,8 +124,11 @@ def initial_rho(problem: Problem, workspace: Workspace, x: Point, curvature: Arr
         v = penalty.map(x) + penalty.offset
         size = jnp.sqrt(jnp.mean(v * v))
         if isinstance(penalty.function, TotalVariation):
-            strength = TV_PENALTY * jnp.mean(jnp.asarray(penalty.function.weight, dtype)) * jnp.sqrt(mean / largest)
-            strength = jnp.minimum(strength, largest * size)
+            strength = TV_PENALTY * jnp.mean(jnp.asarray(penalty.function.weight, dtype))
+            # without quadratics nothing of the data is known but the units, in which images are of the size one
+            size = jnp.where(squared > tiny, size, 1)
+            damped = jnp.minimum(strength * jnp.sqrt(mean / jnp.where(squared > tiny, largest, 1)), largest * size)
+            strength = jnp.where(squared > tiny, damped, strength)
         else:
             strength = gradient
         good = (size > tiny) & (strength > tiny) & jnp.isfinite(size) & jnp.isfinite(strength)

@@ -23,7 +23,7 @@ from admm_jax.solver.linear import conjugate_gradients, normal
 from admm_jax.solver.plan import Plan
 from admm_jax.solver.rewrite import VECTOR
 from admm_jax.solver.state import RHO_RANGE, State, Workspace, factorise
-from admm_jax.solver.vectors import add, dot, dtype_of, norm
+from admm_jax.solver.vectors import add, dtype_of, norm, row_length
 
 UNROLLED_STEPS = 500  # conjugate gradient steps, at most, of an x-update that is differentiated
 
@@ -79,10 +79,11 @@ def step(problem: Problem, plan: Plan, workspace: Workspace, state: State) -> St
 def residuals(problem: Problem, before: State, after: State) -> tuple[Array, Array]:
     """Relative primal and dual residuals of the step from `before` to `after`.
 
-    ||A x + b - z|| / max(||A x + b||, ||z||)   and   ||sum A^T rho (z - z_before)|| / sqrt(sum ||A^T y||^2)
+    ||A x + b - z|| / max(||A x + b||, ||z||)   and   ||sum A^T rho (z - z_before)|| / sqrt(sum (a ||y||)^2)
 
-    (Boyd et al. 2011, section 3.3, normalised as Wohlberg 2017): they do not change with the scale of the data. The
-    dual size is a sum over the terms, for where there are no quadratics the forces A_j^T y_j balance to nothing.
+    (Boyd et al. 2011, section 3.3, normalised as Wohlberg 2017, with a = ||A|| ~ the length of its rows in the place of
+    A^T y): they do not change with the scale of the data. Without quadratics the forces A_j^T y_j balance to nothing,
+    and where there is one term only, its own vanishes; rho would fall without end.
     """
     dtype = dtype_of(after.x)
     tiny = jnp.finfo(dtype).tiny
@@ -95,8 +96,7 @@ def residuals(problem: Problem, before: State, after: State) -> tuple[Array, Arr
         value_size = value_size + jnp.sum(value**2)
         split_size = split_size + jnp.sum(new**2)
         change = add(change, penalty.map.adjoint(after.rho * (new - old)))
-        pull = penalty.map.adjoint(y)
-        force = force + dot(pull, pull)
+        force = force + row_length(penalty.map, dtype) ** 2 * jnp.sum(y * y)
     primal = jnp.sqrt(gap / jnp.maximum(jnp.maximum(value_size, split_size), tiny))
     return primal, norm(change) / jnp.maximum(jnp.sqrt(force), tiny)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
-from admm_jax.problem import Point
+from admm_jax.problem import LinearMap, Point
 
 T = TypeVar("T")
 
@@ -46,3 +47,17 @@ def dtype_of(x: Point) -> jnp.dtype:
 def select(condition: Array, x: T, y: T) -> T:
     """`x` where the scalar `condition` holds, else `y`, leaf by leaf."""
     return jax.tree.map(lambda a, b: jnp.where(condition, a, b), x, y)
+
+
+def probe_signs(shape: tuple[int, ...], dtype: jnp.dtype) -> Array:
+    """A fixed array of +1 and -1 without a pattern."""
+    # the barrier keeps the compiler from computing it, which would be slow, and from storing it in the program
+    one = lax.optimization_barrier(jnp.ones((), dtype))
+    ramp = jnp.arange(math.prod(shape), dtype=dtype) * one
+    return jnp.where(jnp.sin(1 + ramp**1.5) < 0, -one, one).reshape(shape)
+
+
+def row_length(problem_map: LinearMap, dtype: jnp.dtype) -> Array:
+    """Root mean square of the lengths of A's rows, estimated from A^T s for signs s (Hutchinson 1989)."""
+    signs = probe_signs(problem_map.out_shape, dtype)
+    return jnp.sqrt(sum(jnp.sum(row**2) for row in problem_map.adjoint(signs).values()) / max(signs.size, 1))

@@ -1,0 +1,233 @@
+"""What a force that is left in the stationarity may cost: how far from x any minimiser x' can be.
+
+With a pair (e, p) that misses stationarity by r, weak duality says, for d = x' - x,
+
+    f(x) - f(x')  <=  Phi(x) - <r, d>,       Phi(x) = sum 1/2 ||Q x - d_i - e||_W^2 + sum Fenchel gaps >= 0
+
+so sup -<r, d> over all minimisers is wanted. Nothing is assumed of them but that f(x') <= f(x):
+
+* bounds of a variable bound each entry of d;
+* where a term g of the variable itself is finite, g(x' + b) <= level, what f has left for it (`Function.support`);
+* total variation holds differences, and something else the mean. On m x n pixels, m <= n, a set of s <= m n / 2 has at
+  least min(2 sqrt(s), m) border edges, so by the coarea formula ||d - mean d||_2 <= TV(d) / min(2, sqrt(2 m / n)); in
+  one dimension max |d - median d| <= TV(d) / 2;
+* a force that is no more than the rounding of the sums it is the rest of is zero as far as can be known. It is charged
+  at `RADIUS` times the size of x, as the digits of x are.
+
+What none of them bounds costs infinitely much: then the pair proves nothing.
+
+The level of a term is f(x) less what the other terms must cost at x'. From the pair, 1/2 ||Q x' - d_i - e||_W^2 is at
+most Phi(x) + P, where P is the price itself. A P that is tried and found to be above the price it gives is right: on
+the way from x to x' f stays below f(x), the cost grows continuously from zero, and it cannot pass P.
+"""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+from jax import Array
+
+from admm_jax.operators.base import Difference
+from admm_jax.problem import LinearMap, Penalty, Point, Problem
+from admm_jax.pytree import pytree_dataclass
+from admm_jax.solver.rewrite import is_matrix, matrix_of
+from admm_jax.solver.rounding import adjoint_magnitude
+from admm_jax.solver.rounding import magnitude as row_magnitude
+from admm_jax.solver.vectors import dtype_of
+
+RADIUS = 3.0  # a force within rounding is charged within this many times the size of x
+ROUNDING = 100.0  # units of rounding of a sum's terms, within which the sum is zero
+
+
+@pytree_dataclass
+class Reach:
+    """What bounds the minimisers: `lower` and `upper` by variable, and `size` of each variable for rounding."""
+
+    lower: Point
+    upper: Point
+    size: Point
+
+
+def interval(penalty: Penalty, ends: tuple[Array, Array], shape: tuple[int, ...]) -> tuple[Array, Array]:
+    """(lower, upper) of the variable that a penalty stands on: its own bounds, or those of rows of a single entry."""
+    lower, upper = (jnp.broadcast_to(end - penalty.offset, penalty.map.out_shape) for end in ends)
+    if penalty.map.identity_on is not None:
+        return lower, upper
+    matrix = matrix_of(penalty.map)
+    single = (jnp.sum(matrix != 0, axis=1) == 1)[:, None] & (matrix != 0)
+    safe = jnp.where(single, matrix, 1)
+    both = lower.ravel()[:, None] / safe, upper.ravel()[:, None] / safe
+    low, high = jnp.minimum(*both), jnp.maximum(*both)
+    return (
+        jnp.max(jnp.where(single, low, -jnp.inf), axis=0).reshape(shape),
+        jnp.min(jnp.where(single, high, jnp.inf), axis=0).reshape(shape),
+    )
+
+
+def reach_of(problem: Problem, x: Point, unit: Array) -> Reach:
+    """The bounds of each variable, and its size: of x, and at least the `unit`."""
+    lower = {name: jnp.full_like(value, -jnp.inf) for name, value in x.items()}
+    upper = {name: jnp.full_like(value, jnp.inf) for name, value in x.items()}
+    for penalty in problem.penalties:
+        name = penalty.map.chains[0].variable
+        ends = penalty.function.bounds()
+        if ends is not None and (penalty.map.identity_on is not None or is_matrix(penalty.map)):
+            low, high = interval(penalty, ends, x[name].shape)
+            lower[name], upper[name] = jnp.maximum(lower[name], low), jnp.minimum(upper[name], high)
+    size = {name: jnp.maximum(jnp.abs(value), unit) for name, value in x.items()}
+    return Reach(lower, upper, size)
+
+
+def within_bounds(reach: Reach, x: Point, force: Point) -> Point:
+    """Entry by entry the most that -<force, d> can be between the bounds; infinite where there is none."""
+    out = {}
+    for name, part in force.items():
+        room = jnp.where(part > 0, x[name] - reach.lower[name], reach.upper[name] - x[name])
+        out[name] = jnp.where(part == 0, 0, jnp.abs(part) * jnp.maximum(jnp.where(part == 0, 0, room), 0))
+    return out
+
+
+def bounded_price(reach: Reach, x: Point, force: Point) -> Array:
+    """The price of a force by bounds alone."""
+    parts = within_bounds(reach, x, force)
+    return sum((jnp.sum(part) for part in parts.values()), start=jnp.zeros((), dtype_of(x)))
+
+
+def stationarity_magnitude(problem: Problem, e: tuple[Array, ...], p: tuple[Array, ...], x: Point) -> Point:
+    """sum |Q|^T W |e| + |c| + sum |A|^T |p|: what rounding of the stationarity is relative to."""
+    out = {name: jnp.zeros_like(value) for name, value in x.items()}
+
+    def gather(linear_map: LinearMap, part: Array) -> None:
+        for name, value in adjoint_magnitude(linear_map, jnp.abs(part)).items():
+            out[name] = out[name] + value
+
+    for quadratic, part in zip(problem.quadratics, e, strict=True):
+        gather(quadratic.map, quadratic.weight * part)
+    for penalty, part in zip(problem.penalties, p, strict=True):
+        gather(penalty.map, part)
+    return {name: value + jnp.abs(problem.linear[name]) if name in problem.linear else value
+            for name, value in out.items()}  # fmt: skip
+
+
+def price(
+    problem: Problem,
+    x: Point,
+    reach: Reach,
+    force: Point,
+    magnitude: Point,
+    fenchel: Array,
+    e: tuple[Array, ...],
+    positive: Array,
+) -> Array:
+    """sup -<force, x' - x> over all minimisers x'; infinite where nothing bounds it.
+
+    Args:
+        problem: The lifted problem.
+        x: The point.
+        reach: See `reach_of`.
+        force: What is missing in the stationarity, of the shapes of x.
+        magnitude: What it is a sum of (`stationarity_magnitude`).
+        fenchel: Phi(x) of the pair.
+        e: The duals of the quadratics.
+        positive: The sum of the terms of f(x) that are >= 0.
+    """
+    dtype = dtype_of(x)
+    eps = jnp.finfo(dtype).eps
+    total = jnp.zeros((), dtype)
+    bounded = within_bounds(reach, x, force)
+    cost = bounded_price(reach, x, problem.linear)  # what the linear cost may gain, which the level does not count
+    allowance = jnp.where(jnp.isfinite(fenchel), fenchel, 0)
+    for name, part in force.items():
+        known = jnp.isfinite(bounded[name])
+        rest = jnp.where(known, 0, part)
+        noise = jnp.abs(rest) <= ROUNDING * eps * magnitude[name]
+        rounding = jnp.where(jnp.all(noise), RADIUS * jnp.sum(jnp.abs(rest) * reach.size[name]), jnp.inf)
+        level = positive + cost
+        plain = _by_level(problem, x, name, rest, level, None)
+        less = _least(problem, e, fenchel + allowance)
+        close = _by_level(problem, x, name, rest, level - less, jnp.sqrt(2 * (fenchel + allowance)))
+        by_level = jnp.where(close < allowance, jnp.minimum(close, plain), plain)
+        total = total + jnp.sum(jnp.where(known, bounded[name], 0)) + jnp.minimum(rounding, by_level)
+    return total
+
+
+def _least(problem: Problem, e: tuple[Array, ...], radius: Array) -> Array:
+    """What the quadratics cost at least where 1/2 ||Q x' - d - e||_W^2 <= radius."""
+    total = jnp.zeros_like(radius)
+    for quadratic, part in zip(problem.quadratics, e, strict=True):
+        size = jnp.sqrt(jnp.sum(quadratic.weight * part**2))
+        total = total + jnp.maximum(size - jnp.sqrt(2 * radius), 0) ** 2 / 2
+    return total
+
+
+def _by_level(problem: Problem, x: Point, name: str, force: Array, level: Array, near: Array | None) -> Array:
+    """The price by the level of any one term on the variable; `near` bounds ||Q x' - d - e||_W of each quadratic."""
+    best = jnp.where(jnp.any(force != 0), jnp.inf, 0).astype(force.dtype)
+    level = jnp.maximum(level, 0)
+    for quadratic in problem.quadratics:
+        if quadratic.map.identity_on == name:
+            root = jnp.sqrt(jnp.broadcast_to(quadratic.weight, force.shape))
+            stretched = jnp.where(force != 0, force / root, 0)
+            length = jnp.sqrt(jnp.sum(stretched**2))
+            best = jnp.minimum(best, jnp.sqrt(2 * level) * length + jnp.sum(force * (x[name] - quadratic.data)))
+    for penalty in problem.penalties:
+        chains = penalty.map.chains
+        if penalty.map.identity_on == name:
+            own = penalty.function.support(force, level) + jnp.sum(force * (x[name] + penalty.offset))
+            best = jnp.minimum(best, own)
+        elif len(chains) == 1 and chains[0].variable == name and _is_variation(penalty):
+            best = jnp.minimum(best, _by_variation(problem, x, name, penalty, force, level, near))
+    return jnp.maximum(best, 0)
+
+
+def _is_variation(penalty: Penalty) -> bool:
+    ops = penalty.map.chains[0].ops
+    return len(ops) == 1 and isinstance(ops[0], Difference) and ops[0].in_shape != () and len(ops[0].in_shape) <= 2
+
+
+def _by_variation(
+    problem: Problem, x: Point, name: str, penalty: Penalty, force: Array, level: Array, near: Array | None
+) -> Array:
+    """|<force, d>| <= spread of d times the force's own, and the mean of d as other terms know it."""
+    difference = penalty.map.chains[0].ops[0]
+    shape, dtype = force.shape, force.dtype
+    # a variation of one along a single edge bounds that edge by `level` / weight: the smallest weight bounds them all
+    edges = difference(jnp.arange(force.size, dtype=dtype).reshape(shape)) != 0
+    steps = difference(x[name]) + penalty.offset
+    strength = jnp.broadcast_to(penalty.function.strength(), steps.shape)
+    weight = jnp.min(jnp.where(edges, strength, jnp.inf))
+    offset = jnp.sum(jnp.abs(jnp.where(edges, penalty.offset, 0)))
+    # the l1 norm of a pixel's differences is at most sqrt(2) times their length
+    stretch = 1.0 if not penalty.function.ties(len(shape) + 1) else len(shape) ** 0.5
+    variation = stretch * (level / weight) + offset + jnp.sum(jnp.abs(jnp.where(edges, steps - penalty.offset, 0)))
+    if len(shape) == 1:
+        apart = variation / 2 * jnp.sum(jnp.abs(force))
+        spread = variation / 2 * force.size**0.5
+    else:
+        small, large = sorted(shape)
+        spread = variation / min(2.0, (2 * small / large) ** 0.5) if small > 1 else variation / 2 * force.size**0.5
+        apart = spread * jnp.sqrt(jnp.sum(force**2))
+    total = jnp.abs(jnp.sum(force))
+    ones = {other: jnp.ones_like(value) if other == name else jnp.zeros_like(value) for other, value in x.items()}
+    mean = jnp.full((), jnp.inf, dtype)
+    for quadratic in problem.quadratics:
+        if {chain.variable for chain in quadratic.map.chains} != {name}:
+            continue
+        image = quadratic.map(ones)
+        squared = jnp.sum(quadratic.weight * image**2)
+        pull = quadratic.map.adjoint(quadratic.weight * image)[name]
+        moved = 2 * (jnp.sqrt(2 * level) if near is None else near)
+        size = jnp.where(squared > 0, squared, 1)
+        own = moved / jnp.sqrt(size) + jnp.sqrt(jnp.sum(pull**2)) / size * spread
+        mean = jnp.minimum(mean, jnp.where(squared > 0, own, jnp.inf))
+    for other in problem.penalties:
+        ends = other.function.bounds()
+        if ends is not None and {chain.variable for chain in other.map.chains} == {name}:
+            lower, upper = ends
+            image = other.map(ones)
+            longest = row_magnitude(other.map, ones)  # sum_j |A_ij|, above the length of the row
+            own = jnp.where(image != 0, (upper - lower + longest * spread) / jnp.abs(jnp.where(image != 0, image, 1)),
+                            jnp.inf)  # fmt: skip
+            mean = jnp.minimum(mean, jnp.min(own))
+    apart = jnp.where(jnp.isfinite(weight) & (weight > 0), apart, jnp.inf)
+    price = jnp.where(total > 0, total * mean, 0) + apart
+    return jnp.where(jnp.any(force != 0), price, 0)

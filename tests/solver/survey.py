@@ -64,6 +64,7 @@ def summary(outcomes: list[Outcome]) -> str:
 def table(structures: tuple[int, ...] = TABLED, form: str = "dense", factors: tuple[float, ...] = FACTORS) -> str:
     """Iterations to the default tolerance, at most 3,000: model x quantity (rows) and factor (columns)."""
     lines = [f"{'model':<6}{'quantity':<10}" + "".join(f"{f:>9.0e}" for f in factors)]
+    print(lines[0], flush=True)
     for structure in structures:
         for quantity in ("data", "variable", "row", "term", "cost"):
             cells = []

@@ -7,6 +7,7 @@ So models that differ in `seed` alone share one compiled program.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import cvxpy as cp
@@ -14,6 +15,8 @@ import numpy as np
 
 import admm_jax as admm
 from tests.solver.random_terms import SHAPES, TERMS, Draw, Pair, affine, image, plus_data, vec, vector_of
+
+Shapes = dict[str, tuple[int, ...]]
 
 # constraints: all hold at the point that the variables' `value` in cvxpy holds
 
@@ -137,19 +140,25 @@ class Case(NamedTuple):
 
 def _variable(d: Draw, name: str) -> Pair:
     sign = ["", "", "nonneg", "nonpos"][d.choose.integers(4)]
-    start = np.asarray(d.data(*SHAPES[name]))
+    start = np.asarray(d.data(*d.shapes[name]))
     start = {"": start, "nonneg": np.maximum(start, 0), "nonpos": np.minimum(start, 0)}[sign]
     attributes = {sign: True} if sign else {}
-    theirs = cp.Variable(SHAPES[name], **attributes)
+    theirs = cp.Variable(d.shapes[name], **attributes)
     theirs.value = start
     if sign:
         d.log.append(sign)
-    return Pair(admm.Var(name, SHAPES[name], **attributes), theirs)
+    return Pair(admm.Var(name, d.shapes[name], **attributes), theirs)
 
 
-def random_case(structure: int, seed: int = 0) -> Case:
-    """Model number `structure`, with the numbers of `seed`."""
-    d = Draw(structure, seed)
+def _weighted(term: Pair, weight: float) -> Pair:
+    return term if isinstance(term.theirs, int) else Pair(weight * term.ours, weight * term.theirs)
+
+
+def random_case(
+    structure: int, seed: int = 0, *, shapes: Shapes = SHAPES, weigh: Callable[[], float] | None = None
+) -> Case:
+    """Model number `structure`, with the numbers of `seed`; `weigh` draws a factor for each term."""
+    d = Draw(structure, seed, shapes)
     names = [("x",), ("U",), ("x", "U"), ("x", "t"), ("x", "U", "t")][d.choose.integers(5)]
     d.variables = {name: _variable(d, name) for name in names}
     terms = [d.pick(TERMS) for _ in range(d.choose.integers(1, 4))]
@@ -161,6 +170,8 @@ def random_case(structure: int, seed: int = 0) -> Case:
             for a in d.variables.values():
                 c = d.data(*a.shape)
                 terms.append(Pair(admm.sum(c * a.ours), cp.sum(cp.multiply(c, a.theirs))))
+    if weigh is not None:
+        terms = [_weighted(term, weigh()) for term in terms]
     ours = terms[0].ours
     for term in terms[1:]:
         ours = ours + term.ours

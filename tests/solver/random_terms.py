@@ -12,6 +12,7 @@ import scipy.sparse as sp
 import admm_jax as admm
 
 SHAPES: dict[str, tuple[int, ...]] = {"x": (6,), "U": (4, 5), "t": ()}
+LARGE: dict[str, tuple[int, ...]] = {"x": (450,), "U": (20, 23), "t": ()}  # beyond what is solved with dense matrices
 
 
 class Pair(NamedTuple):
@@ -32,7 +33,8 @@ def vec(e: Any) -> Any:
 class Draw:
     """What both languages are drawn with. `log` names the building blocks that were used."""
 
-    def __init__(self, structure: int, seed: int) -> None:
+    def __init__(self, structure: int, seed: int, shapes: dict[str, tuple[int, ...]] = SHAPES) -> None:
+        self.shapes = shapes
         self.choose = np.random.default_rng([1, structure])
         self.numbers = np.random.default_rng([2, structure, seed])
         self.scale = float(self.choose.choice([1.0, 1.0, 1.0, 1.0, 1e-3, 1e4]))
@@ -167,14 +169,13 @@ def vector_of(d: Draw, a: Pair) -> Pair:
 
 def affine(d: Draw, ndim: int | None = None, *, depth: int = 2) -> Pair:
     """A random affine expression in one or two of the variables."""
-    names = [name for name in d.variables if ndim != 2 or len(SHAPES[name]) == 2]
+    names = [name for name in d.variables if ndim != 2 or len(d.shapes[name]) == 2]
     name = names[d.choose.integers(len(names))]
     out = d.variables[name]
     if ndim == 2 and "x" in d.variables and d.maybe(0.3):  # rows of x
-        row = d.variables["x"]
-        out = Pair(
-            out.ours + row.ours[1:], out.theirs + np.ones((4, 1)) @ cp.reshape(row.theirs[1:], (1, 5), order="C")
-        )
+        row, (m, n) = d.variables["x"], out.shape
+        below = cp.reshape(row.theirs[1 : n + 1], (1, n), order="C")
+        out = Pair(out.ours + row.ours[1 : n + 1], out.theirs + np.ones((m, 1)) @ below)
     if ndim == 1 or len(out.shape) == 0:
         out = vector_of(d, out)
         if "t" in d.variables and d.maybe(0.3):

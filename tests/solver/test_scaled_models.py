@@ -1,0 +1,45 @@
+"""Random models in random units, 10^-6 to 10^6 for every variable, row, term and objective: what is said holds."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.solver.scaled_models import run_case
+from tests.solver.survey import STRUCTURES, line
+
+SAMPLE = [2, 8, 10, 17, 26, 37, 47, 58]
+SEEDS = range(8)
+
+
+def check(structure, seed, form, **options):
+    outcome = run_case(structure, seed, form, **options)
+    assert not outcome.false, line(outcome)
+    return outcome
+
+
+@pytest.mark.parametrize("structure", SAMPLE)
+def test_sample(structure):
+    for seed in range(4):
+        check(structure, seed, "dense")
+
+
+@pytest.mark.parametrize("structure", SAMPLE)
+def test_sample_is_solved(structure):
+    """To 1e-6, in whatever units."""
+    outcome = check(structure, 0, "dense", tol=1e-6, max_iterations=5000)
+    assert outcome.reached, line(outcome)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("structure", range(STRUCTURES))
+def test_all(structure):
+    for seed in SEEDS:
+        check(structure, seed, "dense")
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("form", ["large", "matrix-free"])
+@pytest.mark.parametrize("structure", range(STRUCTURES))
+def test_all_of_450_unknowns_and_more(structure, form):
+    for seed in SEEDS[::2] if form == "large" else SEEDS[1::2]:
+        check(structure, seed, form)

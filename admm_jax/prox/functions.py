@@ -29,9 +29,12 @@ def _all_or_nothing(inside: Array, p: Array) -> Array:
 
 
 def _greatest_ratio(force: Array, weight: Array) -> Array:
-    """max |force| / weight, a force of zero counting nothing: infinite where a force meets a weight of zero."""
-    size = jnp.abs(force)
-    return jnp.max(jnp.where(size > 0, size / weight, 0))
+    """max |force| / weight, a force of zero counting nothing: the largest number where a force meets a weight of zero.
+
+    Infinity it is not, for its product with a level of zero would be no number.
+    """
+    size, largest = jnp.abs(force), jnp.finfo(force.dtype).max
+    return jnp.minimum(jnp.max(jnp.where(size > 0, size / weight, 0)), largest)
 
 
 class _Penalty:

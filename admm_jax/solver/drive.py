@@ -204,7 +204,7 @@ def _to_numpy(
     number: Any = np.asarray(status.value, np.int32)
     if run is not None:
         host = jax.tree.map(np.array, replace(run, workspace=None))
-        return finish(problem, host, number, plan=plan)
+        return jax.tree.map(np.asarray, finish(problem, host, number, plan=plan))  # no NumPy scalars
     values: Any = {name: np.array(value) for name, value in x.items()}
     infinity: Any = np.asarray(np.inf, dtype)
     unknown: Any = np.asarray(np.nan, dtype)

@@ -200,7 +200,7 @@ def _spread(scale: Array, ties: tuple[int, ...], shape: tuple[int, ...]) -> Arra
 
 
 def _even(scale: Array) -> Array:
-    """The power of two next to exp(scale): what is scaled by it is not rounded."""
+    """The power of two next to exp(scale): rho, scaled by it there and back, keeps its digits."""
     return jnp.exp2(jnp.round(scale / math.log(2)))
 
 
@@ -242,10 +242,10 @@ def _dense_scaling(problem: Problem) -> Scaling:
         penalties.append(_Rows(*(_grouped(value, tied, shape) for value in (matrix_of(penalty.map), extent, strength))))
     columns, rows, cost = _solved(quadratics, penalties, problem.linear[VECTOR])
     spread = tuple(
-        _spread(_even(row), tied, penalty.map.out_shape)
+        _spread(jnp.exp(row), tied, penalty.map.out_shape)
         for row, tied, penalty in zip(rows, ties, problem.penalties, strict=True)
     )
-    return _scaling({VECTOR: _even(columns)}, spread, _even(cost))
+    return _scaling({VECTOR: jnp.exp(columns)}, spread, jnp.exp(cost))
 
 
 def _typical(value: Array, dtype: jnp.dtype) -> Array:
@@ -292,7 +292,7 @@ def _block_scaling(problem: Problem, dtype: jnp.dtype) -> Scaling:
 
 
 def find_scaling(problem: Problem, plan: Plan, dtype: jnp.dtype) -> Scaling:
-    """The units of a problem; in a dense one powers of two, which change no digit of what they scale."""
+    """The units of a problem, of each of its entries in a dense one, else of each variable and term."""
     return lax.stop_gradient(_dense_scaling(problem) if plan.dense else _block_scaling(problem, dtype))
 
 

@@ -71,12 +71,10 @@ def check(problem: Problem, plan: Plan, run: Run, before: State, settings: Setti
     # without penalties x does not creep away, it lands as far off as rounding lets it
     ray = subtract(state.x, before.x) if problem.penalties else state.x
     endless = unbounded(lifted, ray, ray_tol)
-    # what the certificate proves, or seems about to prove, and the violation, each in units of its tolerance
-    tiny = jnp.finfo(dtype).tiny
-    distance = jnp.minimum(expected, certificate.relative_gap) / jnp.maximum(settings.tol, tiny)
-    distance = jnp.maximum(distance, certificate.violation / jnp.maximum(settings.feasibility_tol, tiny))
+    # what is proved, what seems about to be, and the violation: while any of them falls there is progress
+    distance = jnp.stack([certificate.relative_gap, expected, certificate.violation])
     nearer = distance < NEARER * run.distance
-    nearer_at = jnp.where(nearer, state.iteration, run.nearer_at)
+    nearer_at = jnp.where(jnp.any(nearer), state.iteration, run.nearer_at)
     patience = jnp.maximum(PATIENCE * nearer_at, LEAST_PATIENCE).astype(jnp.int32)
     stalled = ~reached & (state.iteration - nearer_at > patience)
     broken = ~jnp.all(jnp.stack([jnp.all(jnp.isfinite(value)) for value in state.x.values()]))

@@ -36,7 +36,9 @@ from admm_jax.solver.vectors import select
 
 TRIALS = 150  # evaluations of the inner problem in all
 NEWTON = 15  # accepted steps for one set of multipliers
-HALVINGS = 12
+LEAST_STEP = 2.0**-13  # of a Newton step
+SHORTEST = 0.1  # of the step tried before
+DAMPING = 1e-2  # of the Hessian, times the length of the gradient
 OUTER = 14  # updates of the multipliers
 GROWTH = 10.0  # of sigma, at each of them
 CEILING = 1e7  # of sigma, relative to its start
@@ -158,18 +160,23 @@ def polish(
         proved = proved + RADIUS * jnp.max(extent) * jnp.sum(jnp.abs(gradient - tau * drift))
 
         steepness = jnp.linalg.norm(gradient)
-        accepted = (value <= s.value + 1e-4 * s.t * s.slope + 16 * eps * slack) | (s.t < 2.0**-HALVINGS)
+        accepted = (value <= s.value + 1e-4 * s.t * s.slope + 16 * eps * slack) | (s.t < LEAST_STEP)
         # down to rounding, and then until a step gains nothing more
         small = steepness <= eps * jnp.maximum(8 * size, jnp.linalg.norm(noise))
         update = accepted & ((small & (steepness >= s.steepness / 2)) | (s.newton >= NEWTON))
-        shift = eps * jnp.trace(hessian)
+        # no step is longer than 1 / DAMPING, in units in which x is about one: where few rows are curved it would be
+        shift = eps * jnp.trace(hessian) + DAMPING * steepness
         factor = jsl.cholesky((hessian + hessian.T) / 2 + shift * identity, lower=True)
         direction = -jsl.cho_solve((factor, True), gradient)
         direction = jnp.where(jnp.all(jnp.isfinite(direction)), direction, -gradient)
 
         finite = jnp.isfinite(value) & jnp.all(jnp.isfinite(trial.x))
         s = replace(s, trials=s.trials + 1, done=~finite & (s.trials == 0))
-        halved = replace(s, t=s.t / 2)
+        # the parabola through what is known says how much shorter
+        over = value - s.value - s.t * s.slope
+        shorter = -s.slope * s.t**2 / jnp.where(over > 0, 2 * over, 1)
+        shorter = jnp.where((over > 0) & jnp.isfinite(over), shorter, SHORTEST * s.t)
+        halved = replace(s, t=jnp.clip(shorter, SHORTEST * s.t, s.t / 2))
         stepped = replace(
             s,
             at=trial,

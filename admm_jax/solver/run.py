@@ -42,8 +42,8 @@ class Settings:
 class Run:
     """A solve in progress, in the units of `scaling`.
 
-    `point` is the best candidate so far and `certificate` what is known of it. `distance` is how far from its
-    tolerances the run seemed when it last came nearer by a tenth, at the iteration `nearer_at`.
+    `point` is the best candidate so far and `certificate` what is known of it. `distance` is the gap that
+    was proved, that was expected, and the violation, each when it last fell by a tenth: at `nearer_at` one of them did.
     """
 
     state: State
@@ -135,7 +135,7 @@ def begin(
         polish_at=jnp.asarray(plan.first_polish, jnp.int32),
         raw_objective=infinity,
         ends=jnp.asarray(ENDLESS, jnp.int32),
-        distance=infinity,
+        distance=jnp.full(3, jnp.inf, dtype),
         nearer_at=jnp.zeros((), jnp.int32),
         status=_first_status(problem),
         history=jnp.full((HISTORY, len(History._fields)), jnp.nan, dtype),

@@ -174,20 +174,54 @@ def test_conjugate_is_a_supremum(function, dtype):
             assert float(jnp.sum(q * far) - function(far)) > 0
 
 
-def test_dual_scale(function, dtype):
-    """The largest s in [0, 1] with s p in dom g*: s p is inside, and a little more is not."""
-    for q in points(dtype):
-        s = float(function.dual_scale(q))
+def test_into_domain(function, dtype):
+    """The largest s in [0, 1] with s p in dom g*, of every function: s p is inside, and a little more is not."""
+    for q in [*points(dtype), *(function.project_dual(q) for q in points(dtype))]:
+        s = float(function.into_domain(q))
         assert 0 <= s <= 1
-        cone = isinstance(function, Box | L2Ball | L1Ball | Hinge)
-        if cone:
-            assert s == 1
-            continue
         scaled = s * q
         np.testing.assert_allclose(function.project_dual(scaled), scaled, atol=10 * DTYPES[dtype] * size_of(q))
-        if s < 1:
+        if s < 1 - 1e-5:
             more = (s + 1e-2) * q
             assert float(jnp.max(jnp.abs(function.project_dual(more) - more))) > 0
+
+
+def test_scaled(function, dtype):
+    """u -> cost g(u / scale): value, prox and domain, with a scale for each entry where `ties` leaves them free."""
+    rng = np.random.default_rng(3)
+    cost = jnp.asarray(2.5, dtype)
+    ties = function.ties(len(SHAPE))
+    own = [1 if axis in ties else n for axis, n in enumerate(SHAPE)]
+    for scale in (jnp.asarray(3.0, dtype), jnp.broadcast_to(jnp.asarray(rng.uniform(0.5, 2, own), dtype), SHAPE)):
+        new = function.scaled(scale, cost)
+        for v in points(dtype):
+            inside = v - function.violation(v)
+            tolerance = 100 * DTYPES[dtype] * size_of(inside) ** 2
+            assert float(new(scale * inside)) == pytest.approx(float(cost * function(inside)), abs=tolerance)
+            outside = scale * function.violation(v)
+            if jnp.ndim(scale) == 0:  # another metric has another projection
+                np.testing.assert_allclose(new.violation(scale * v), outside, atol=100 * DTYPES[dtype] * size_of(v))
+                prox = scale * function.prox(v, cost * 0.7 / scale**2)
+                np.testing.assert_allclose(
+                    new.prox(scale * v, jnp.asarray(0.7, dtype)), prox, atol=100 * DTYPES[dtype] * size_of(v)
+                )
+            p = function.project_dual(v)
+            dual = cost * p / scale
+            np.testing.assert_allclose(new.project_dual(dual), dual, atol=100 * DTYPES[dtype] * size_of(p))
+
+
+def test_support_bounds_the_level_set(function, dtype):
+    """|<force, v>| <= support(force, g(v)) for all v in dom g; and v lies between the bounds."""
+    for v in points(dtype):
+        inside = v - function.violation(v)
+        level = function(inside)
+        for force in points(dtype):
+            product = abs(float(jnp.sum(force * inside)))
+            assert product <= float(function.support(force, level)) * (1 + 1e-5) + 1e-5 * size_of(inside, force) ** 2
+        ends = function.bounds()
+        if ends is not None:
+            slack = 4 * DTYPES[dtype] * size_of(v)
+            assert bool(jnp.all((inside >= ends[0] - slack) & (inside <= ends[1] + slack)))
 
 
 def test_recession(function, dtype):
@@ -226,10 +260,16 @@ def test_derivatives_are_finite(name):
 @pytest.mark.parametrize(
     "bad",
     [L1(-1.0), L1(np.array([1.0, np.nan])), Huber(1.0, -1.0), Huber(-1.0, 1.0), Hinge(-0.1), GroupL2(-1.0, (0,)),
-     LInf(np.nan), Box(1.0, 0.0), Box(np.nan, 1.0), L2Ball(-1.0), L1Ball(np.nan), TotalVariation(-1.0, 1)],
+     LInf(np.nan), Box(np.nan, 1.0), L2Ball(-1.0), L1Ball(np.nan), TotalVariation(-1.0, 1)],
 )  # fmt: skip
 def test_invalid(bad):
     assert bool(bad.invalid())
+
+
+def test_crossed_bounds_leave_nothing():
+    assert bool(Box(np.array([0.0, 1.0]), np.array([1.0, 0.5])).empty())
+    assert not bool(Box(1.0, 0.0).invalid())
+    assert not bool(Box(0.0, 0.0).empty())
 
 
 def test_valid(function):

@@ -148,6 +148,7 @@ def test_a_certificate_ends_within_its_goal_where_it_can():
             return full_certificate(lifted, chosen, replace(run, state=state), point, quick, goal)
 
         least = certificate(jnp.asarray(0.0))
+        best *= float(run.scaling.cost)  # the run is in units of its own
         truth = abs(float(least.objective) - best)
         reported = [float(certificate(times * least.relative_gap).relative_gap) for times in (1.0, 1.5, 3.0, 20.0)]
         for times, relative in zip((1.0, 1.5, 3.0, 20.0), reported, strict=True):

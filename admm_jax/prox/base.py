@@ -50,6 +50,11 @@ class Function(Protocol):
         """The largest s in [0, 1] with s p in dom g*: zero is in it, for g is bounded below by zero."""
         ...
 
+    @property
+    def is_balanced(self) -> bool:
+        """Whether dom g* = -dom g*, so that what is outside by rounding need only be scaled by one less rounding."""
+        ...
+
     def strength(self) -> Array:
         """The size of dom g*, a scalar or broadcasting to v: how large duals get; zero where nothing bounds them."""
         ...

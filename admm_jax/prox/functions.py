@@ -40,6 +40,10 @@ def _greatest_ratio(force: Array, weight: Array) -> Array:
 class _Penalty:
     """A finite function: no point is outside its domain."""
 
+    @property
+    def is_balanced(self) -> bool:
+        return True
+
     def ties(self, ndim: int) -> tuple[int, ...]:
         return ()
 
@@ -68,6 +72,10 @@ class _Penalty:
 
 class _Constraint:
     """An indicator: its prox is the projection, and its value is zero."""
+
+    @property
+    def is_balanced(self) -> bool:
+        return True
 
     def strength(self) -> Array:
         return jnp.zeros(())
@@ -190,6 +198,10 @@ class Hinge(_Penalty):
     """g(v) = sum w max(v, 0); dom g* = {0 <= p <= w}, g* = 0."""
 
     weight: Array
+
+    @property
+    def is_balanced(self) -> bool:
+        return False
 
     def __call__(self, v: Array) -> Array:
         return jnp.sum(self.weight * jnp.maximum(v, 0))
@@ -318,6 +330,10 @@ class Box(_Constraint):
 
     lower: Array
     upper: Array
+
+    @property
+    def is_balanced(self) -> bool:
+        return False
 
     def prox(self, v: Array, step: Array) -> Array:
         return jnp.clip(v, self.lower, self.upper)

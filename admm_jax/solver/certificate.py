@@ -175,8 +175,8 @@ class Known:
     reach: Reach
 
 
-def know(problem: Problem, x: Point, units: Units) -> Known:
-    """Evaluate the terms of f at x."""
+def know(problem: Problem, x: Point, p: tuple[Array, ...], units: Units) -> Known:
+    """Evaluate the terms of f at x; the duals p say only how large the sums of the stationarity are."""
     exact = {name: jnp.zeros_like(value) for name, value in x.items()}
     residuals = [known(q.map, x, exact, -q.data) for q in problem.quadratics]
     images, outside, rises = [], [], []
@@ -193,7 +193,7 @@ def know(problem: Problem, x: Point, units: Units) -> Known:
         tuple(outside),
         tuple(rises),
         terms(problem, x)[0],
-        reach_of(problem, x, units.point),
+        reach_of(problem, x, units.point, stationarity_magnitude(problem, tuple(r for r, _ in residuals), p, x)),
     )
 
 
@@ -213,9 +213,8 @@ def evaluate(
         total = total + jnp.maximum(penalty.function.fenchel_gap(v, part), 0) + risen
         # an infeasible x may lie below f*: by at most <p*, outside>, and p is the estimate of p*
         infeasible = infeasible + 2 * jnp.sum(jnp.abs(part * outside))
-    weight = stationarity_magnitude(problem, e, p, x)
     total = total + infeasible
-    return total + price(problem, x, here.reach, leftover, weight, total, e, here.positive + infeasible)
+    return total + price(problem, x, here.reach, leftover, total, e, here.positive + infeasible)
 
 
 def relative(value: Array, gap: Array, floor: Array) -> Array:
@@ -264,7 +263,7 @@ def certify(
     )
     tight = float(jnp.finfo(dtype).eps) * 64
 
-    here = know(problem, x, units)
+    here = know(problem, x, promised.duals, units)
 
     def scaled(e: tuple[Array, ...], p: tuple[Array, ...], residual: Point) -> tuple:
         """(gap, e, p) of the pair scaled into dom g*; `residual` is what it misses in stationarity before."""
@@ -283,6 +282,8 @@ def certify(
         for penalty, new, old in zip(problem.penalties, p, loose, strict=True):
             left = add(left, penalty.map.adjoint(new - old))
         return evaluate(problem, x, e, p, left, here), e, p
+
+    attempts = [scaled] if all(f.is_balanced for f in functions) else [scaled, projected]
 
     def body(carry: tuple) -> tuple:
         i, _, e, free, residual, omegas, least, *best = carry
@@ -304,7 +305,8 @@ def certify(
         free = tuple(part + omega * penalty.map(phi) for penalty, part, omega in moved)
         residual = stationarity(problem, e, free, zero)
         # absorbing may fail, where the held parts leave no way to be stationary, and so may scaling
-        for gap, *pair in (scaled(e, free, residual), projected(e, free, residual)):
+        for attempt in attempts:
+            gap, *pair = attempt(e, free, residual)
             best = select(gap <= least, pair, best)
             least = jnp.fmin(gap, least)
         done = final | (relative(promised.objective, least, promised.floor) <= goal)
@@ -347,8 +349,7 @@ def _plain_price(problem: Problem, x: Point, positive: Array, units: Units) -> A
         return jnp.zeros((), dtype_of(x))
     nothing = tuple(jnp.zeros_like(q.map(x)) for q in problem.quadratics)
     size = {name: jnp.abs(value) for name, value in cost.items()}
-    reach = reach_of(problem, x, units.point)
-    return price(problem, x, reach, cost, size, positive, nothing, positive)
+    return price(problem, x, reach_of(problem, x, units.point, size), cost, positive, nothing, positive)
 
 
 def proved(certificate: Certificate, gap: Array, p: tuple[Array, ...]) -> Certificate:
@@ -380,5 +381,5 @@ def certificate_of(
     problem: Problem, x: Point, e: tuple[Array, ...], p: tuple[Array, ...], zero: Point, units: Units
 ) -> Certificate:
     """Put the numbers together for a point x and duals that are as feasible as they will be."""
-    gap = evaluate(problem, x, e, p, stationarity(problem, e, p, zero), know(problem, x, units))
+    gap = evaluate(problem, x, e, p, stationarity(problem, e, p, zero), know(problem, x, p, units))
     return proved(first_look(problem, x, p, units), gap, p)

@@ -141,7 +141,7 @@ def _charged(lifted: Problem, x: Point, duals: tuple[Array, ...], units: Units) 
     """The gap that a pair proves as it is, with what it lacks in stationarity at its full price."""
     zero = {name: jnp.zeros_like(value) for name, value in x.items()}
     e = tuple(q.map(x) - q.data for q in lifted.quadratics)
-    return evaluate(lifted, x, e, duals, stationarity(lifted, e, duals, zero), know(lifted, x, units))
+    return evaluate(lifted, x, e, duals, stationarity(lifted, e, duals, zero), know(lifted, x, duals, units))
 
 
 def _after_polish(

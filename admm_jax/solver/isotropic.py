@@ -182,7 +182,7 @@ def polish(
         here = {name: x}
         e = tuple(q.map(here) - q.data for q in lifted.quadratics)
         left = stationarity(lifted, e, duals, {name: jnp.zeros_like(x)})
-        return evaluate(lifted, here, e, duals, left, know(lifted, here, units))
+        return evaluate(lifted, here, e, duals, left, know(lifted, here, duals, units))
 
     settled = last.settled
     shares = _shared(problem, model, duals, index, settled)

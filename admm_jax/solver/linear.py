@@ -80,9 +80,7 @@ def conjugate_gradients(
     return lax.while_loop(unfinished, body, start)[1]
 
 
-def factorised(
-    gram: Array, matrices: list[Array], weights: tuple[Array, ...], rhs: Array, steps: int = 2
-) -> Array:
+def factorised(gram: Array, matrices: list[Array], weights: tuple[Array, ...], rhs: Array, steps: int = 2) -> Array:
     """(G + sum A_j^T omega_j A_j)^-1 rhs by Cholesky, refined; what nothing acts on is left where it is.
 
     Args:

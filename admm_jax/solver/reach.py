@@ -27,7 +27,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from admm_jax.operators.base import Difference
-from admm_jax.problem import LinearMap, Penalty, Point, Problem
+from admm_jax.problem import LinearMap, Penalty, Point, Problem, Quadratic
 from admm_jax.pytree import pytree_dataclass
 from admm_jax.solver.rewrite import is_matrix, matrix_of
 from admm_jax.solver.rounding import adjoint_magnitude
@@ -40,11 +40,17 @@ ROUNDING = 100.0  # units of rounding of a sum's terms, within which the sum is 
 
 @pytree_dataclass
 class Reach:
-    """What bounds the minimisers: `lower` and `upper` by variable, and `size` of each variable for rounding."""
+    """What bounds the minimisers, and what rounding of the stationarity is.
+
+    `lower`, `upper`: of each variable; `size`: of each, for rounding; `noise`: what a force is within rounding;
+    `lengths`: of each quadratic ||Q 1||_W^2 and ||Q^T W Q 1||, where it reads one variable.
+    """
 
     lower: Point
     upper: Point
     size: Point
+    noise: Point
+    lengths: tuple[tuple[Array, Array] | None, ...]
 
 
 def interval(penalty: Penalty, ends: tuple[Array, Array], shape: tuple[int, ...]) -> tuple[Array, Array]:
@@ -63,8 +69,8 @@ def interval(penalty: Penalty, ends: tuple[Array, Array], shape: tuple[int, ...]
     )
 
 
-def reach_of(problem: Problem, x: Point, unit: Array) -> Reach:
-    """The bounds of each variable, and its size: of x, and at least the `unit`."""
+def reach_of(problem: Problem, x: Point, unit: Array, magnitude: Point) -> Reach:
+    """The reach of x, whose size is at least the `unit`; `magnitude`: what the stationarity is a sum of."""
     lower = {name: jnp.full_like(value, -jnp.inf) for name, value in x.items()}
     upper = {name: jnp.full_like(value, jnp.inf) for name, value in x.items()}
     for penalty in problem.penalties:
@@ -74,7 +80,18 @@ def reach_of(problem: Problem, x: Point, unit: Array) -> Reach:
             low, high = interval(penalty, ends, x[name].shape)
             lower[name], upper[name] = jnp.maximum(lower[name], low), jnp.minimum(upper[name], high)
     size = {name: jnp.maximum(jnp.abs(value), unit) for name, value in x.items()}
-    return Reach(lower, upper, size)
+    noise = {name: ROUNDING * jnp.finfo(value.dtype).eps * magnitude.get(name, 0) for name, value in x.items()}
+    return Reach(lower, upper, size, noise, tuple(_lengths(quadratic, x) for quadratic in problem.quadratics))
+
+
+def _lengths(quadratic: Quadratic, x: Point) -> tuple[Array, Array] | None:
+    names = {chain.variable for chain in quadratic.map.chains}
+    if len(names) > 1:
+        return None
+    (name,) = names
+    image = quadratic.map({name: jnp.ones_like(x[name])})
+    pull = quadratic.map.adjoint(quadratic.weight * image)[name]
+    return jnp.sum(quadratic.weight * image**2), jnp.sqrt(jnp.sum(pull**2))
 
 
 def within_bounds(reach: Reach, x: Point, force: Point) -> Point:
@@ -113,7 +130,6 @@ def price(
     x: Point,
     reach: Reach,
     force: Point,
-    magnitude: Point,
     fenchel: Array,
     e: tuple[Array, ...],
     positive: Array,
@@ -125,13 +141,11 @@ def price(
         x: The point.
         reach: See `reach_of`.
         force: What is missing in the stationarity, of the shapes of x.
-        magnitude: What it is a sum of (`stationarity_magnitude`).
         fenchel: Phi(x) of the pair.
         e: The duals of the quadratics.
         positive: The sum of the terms of f(x) that are >= 0.
     """
     dtype = dtype_of(x)
-    eps = jnp.finfo(dtype).eps
     total = jnp.zeros((), dtype)
     bounded = within_bounds(reach, x, force)
     cost = bounded_price(reach, x, problem.linear)  # what the linear cost may gain, which the level does not count
@@ -139,12 +153,12 @@ def price(
     for name, part in force.items():
         known = jnp.isfinite(bounded[name])
         rest = jnp.where(known, 0, part)
-        noise = jnp.abs(rest) <= ROUNDING * eps * magnitude[name]
-        rounding = jnp.where(jnp.all(noise), RADIUS * jnp.sum(jnp.abs(rest) * reach.size[name]), jnp.inf)
+        noisy = jnp.abs(rest) <= reach.noise[name]
+        rounding = jnp.where(jnp.all(noisy), RADIUS * jnp.sum(jnp.abs(rest) * reach.size[name]), jnp.inf)
         level = positive + cost
-        plain = _by_level(problem, x, name, rest, level, None)
+        plain = _by_level(problem, x, reach, name, rest, level, None)
         less = _least(problem, e, fenchel + allowance)
-        close = _by_level(problem, x, name, rest, level - less, jnp.sqrt(2 * (fenchel + allowance)))
+        close = _by_level(problem, x, reach, name, rest, level - less, jnp.sqrt(2 * (fenchel + allowance)))
         by_level = jnp.where(close < allowance, jnp.minimum(close, plain), plain)
         total = total + jnp.sum(jnp.where(known, bounded[name], 0)) + jnp.minimum(rounding, by_level)
     return total
@@ -159,7 +173,9 @@ def _least(problem: Problem, e: tuple[Array, ...], radius: Array) -> Array:
     return total
 
 
-def _by_level(problem: Problem, x: Point, name: str, force: Array, level: Array, near: Array | None) -> Array:
+def _by_level(
+    problem: Problem, x: Point, reach: Reach, name: str, force: Array, level: Array, near: Array | None
+) -> Array:
     """The price by the level of any one term on the variable; `near` bounds ||Q x' - d - e||_W of each quadratic."""
     best = jnp.where(jnp.any(force != 0), jnp.inf, 0).astype(force.dtype)
     level = jnp.maximum(level, 0)
@@ -175,7 +191,7 @@ def _by_level(problem: Problem, x: Point, name: str, force: Array, level: Array,
             own = penalty.function.support(force, level) + jnp.sum(force * (x[name] + penalty.offset))
             best = jnp.minimum(best, own)
         elif len(chains) == 1 and chains[0].variable == name and _is_variation(penalty):
-            best = jnp.minimum(best, _by_variation(problem, x, name, penalty, force, level, near))
+            best = jnp.minimum(best, _by_variation(problem, x, reach, name, penalty, force, level, near))
     return jnp.maximum(best, 0)
 
 
@@ -185,7 +201,14 @@ def _is_variation(penalty: Penalty) -> bool:
 
 
 def _by_variation(
-    problem: Problem, x: Point, name: str, penalty: Penalty, force: Array, level: Array, near: Array | None
+    problem: Problem,
+    x: Point,
+    reach: Reach,
+    name: str,
+    penalty: Penalty,
+    force: Array,
+    level: Array,
+    near: Array | None,
 ) -> Array:
     """|<force, d>| <= spread of d times the force's own, and the mean of d as other terms know it."""
     difference = penalty.map.chains[0].ops[0]
@@ -209,16 +232,13 @@ def _by_variation(
     total = jnp.abs(jnp.sum(force))
     ones = {other: jnp.ones_like(value) if other == name else jnp.zeros_like(value) for other, value in x.items()}
     mean = jnp.full((), jnp.inf, dtype)
-    for quadratic in problem.quadratics:
-        if {chain.variable for chain in quadratic.map.chains} != {name}:
-            continue
-        image = quadratic.map(ones)
-        squared = jnp.sum(quadratic.weight * image**2)
-        pull = quadratic.map.adjoint(quadratic.weight * image)[name]
-        moved = 2 * (jnp.sqrt(2 * level) if near is None else near)
-        size = jnp.where(squared > 0, squared, 1)
-        own = moved / jnp.sqrt(size) + jnp.sqrt(jnp.sum(pull**2)) / size * spread
-        mean = jnp.minimum(mean, jnp.where(squared > 0, own, jnp.inf))
+    for quadratic, lengths in zip(problem.quadratics, reach.lengths, strict=True):
+        if lengths is not None and quadratic.map.chains[0].variable == name:
+            squared, pull = lengths
+            moved = 2 * (jnp.sqrt(2 * level) if near is None else near)
+            size = jnp.where(squared > 0, squared, 1)
+            own = moved / jnp.sqrt(size) + pull / size * spread
+            mean = jnp.minimum(mean, jnp.where(squared > 0, own, jnp.inf))
     for other in problem.penalties:
         ends = other.function.bounds()
         if ends is not None and {chain.variable for chain in other.map.chains} == {name}:

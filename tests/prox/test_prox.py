@@ -186,6 +186,12 @@ def test_into_domain(function, dtype):
             assert float(jnp.max(jnp.abs(function.project_dual(more) - more))) > 0
 
 
+def test_balanced(function, dtype):
+    for q in points(dtype) if function.is_balanced else ():
+        p = function.project_dual(q)
+        np.testing.assert_allclose(function.project_dual(-p), -p, atol=10 * DTYPES[dtype] * size_of(p))
+
+
 def test_scaled(function, dtype):
     """u -> cost g(u / scale): value, prox and domain, with a scale for each entry where `ties` leaves them free."""
     rng = np.random.default_rng(3)

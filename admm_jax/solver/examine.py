@@ -17,8 +17,7 @@ from admm_jax.solver.certificate import (
     Units,
     certificate_of,
     certify,
-    evaluate,
-    know,
+    likely,
     promise,
     stationarity,
 )
@@ -138,10 +137,10 @@ def _polished(
 
 
 def _charged(lifted: Problem, x: Point, duals: tuple[Array, ...], units: Units) -> Array:
-    """The gap that a pair proves as it is, with what it lacks in stationarity at its full price."""
+    """About the gap of a pair as it is, with what it lacks in stationarity charged."""
     zero = {name: jnp.zeros_like(value) for name, value in x.items()}
     e = tuple(q.map(x) - q.data for q in lifted.quadratics)
-    return evaluate(lifted, x, e, duals, stationarity(lifted, e, duals, zero), know(lifted, x, duals, units))
+    return likely(lifted, x, e, duals, stationarity(lifted, e, duals, zero), units)
 
 
 def _after_polish(

@@ -29,7 +29,7 @@ from admm_jax.problem import Point, Problem
 from admm_jax.prox.functions import Box
 from admm_jax.prox.projections import leading_dot, safe_norm
 from admm_jax.pytree import pytree_dataclass, replace
-from admm_jax.solver.certificate import Units, evaluate, know, objective, stationarity
+from admm_jax.solver.certificate import Units, likely, objective, stationarity
 from admm_jax.solver.multipliers import NEWTON_STEPS, Inner, Model, Parts, make_model, minimise
 from admm_jax.solver.regions import Regions, complete, find_regions, tv_of
 from admm_jax.solver.rewrite import lift
@@ -182,7 +182,7 @@ def polish(
         here = {name: x}
         e = tuple(q.map(here) - q.data for q in lifted.quadratics)
         left = stationarity(lifted, e, duals, {name: jnp.zeros_like(x)})
-        return evaluate(lifted, here, e, duals, left, know(lifted, here, duals, units))
+        return likely(lifted, here, e, duals, left, units)
 
     settled = last.settled
     shares = _shared(problem, model, duals, index, settled)

@@ -16,9 +16,8 @@ so sup -<r, d> over all minimisers is wanted. Nothing is assumed of them but tha
 
 What none of them bounds costs infinitely much: then the pair proves nothing.
 
-The level of a term is f(x) less what the other terms must cost at x'. From the pair, 1/2 ||Q x' - d_i - e||_W^2 is at
-most Phi(x) + P, where P is the price itself. A P that is tried and found to be above the price it gives is right: on
-the way from x to x' f stays below f(x), the cost grows continuously from zero, and it cannot pass P.
+The level of a term is f(x) less what the other terms must cost at x'. For a pair, 1/2 ||Q x' - d_i - e||_W^2 is at most
+Phi(x) + P, where P is any bound on the price: so a price makes the levels lower, and they the next price.
 """
 
 from __future__ import annotations
@@ -35,6 +34,7 @@ from admm_jax.solver.rounding import magnitude as row_magnitude
 from admm_jax.solver.vectors import dtype_of
 
 RADIUS = 3.0  # a force within rounding is charged within this many times the size of x
+TIGHTENINGS = 3  # of levels by the price that they give
 ROUNDING = 100.0  # units of rounding of a sum's terms, within which the sum is zero
 
 
@@ -149,17 +149,17 @@ def price(
     total = jnp.zeros((), dtype)
     bounded = within_bounds(reach, x, force)
     cost = bounded_price(reach, x, problem.linear)  # what the linear cost may gain, which the level does not count
-    allowance = jnp.where(jnp.isfinite(fenchel), fenchel, 0)
     for name, part in force.items():
         known = jnp.isfinite(bounded[name])
         rest = jnp.where(known, 0, part)
         noisy = jnp.abs(rest) <= reach.noise[name]
         rounding = jnp.where(jnp.all(noisy), RADIUS * jnp.sum(jnp.abs(rest) * reach.size[name]), jnp.inf)
         level = positive + cost
-        plain = _by_level(problem, x, reach, name, rest, level, None)
-        less = _least(problem, e, fenchel + allowance)
-        close = _by_level(problem, x, reach, name, rest, level - less, jnp.sqrt(2 * (fenchel + allowance)))
-        by_level = jnp.where(close < allowance, jnp.minimum(close, plain), plain)
+        by_level = _by_level(problem, x, reach, name, rest, level, None)
+        for _ in range(TIGHTENINGS):
+            near = fenchel + by_level
+            less = _least(problem, e, near)
+            by_level = jnp.minimum(by_level, _by_level(problem, x, reach, name, rest, level - less, jnp.sqrt(2 * near)))
         total = total + jnp.sum(jnp.where(known, bounded[name], 0)) + jnp.minimum(rounding, by_level)
     return total
 

@@ -110,16 +110,19 @@ def _channels(change: Array, teller: Teller, program: np.ndarray, *, warn: bool)
     """Zeros, (PATTERNS, *shape), whose transposed gives NaN where the first channel does not cancel."""
     tol = max(CANCELS, 64 * float(jnp.finfo(change.dtype).eps))
 
-    def back(pair: tuple[Array, Array]) -> tuple[Array, Array]:
-        _, arrived = pair
+    def back(vector: Array) -> Array:
+        arrived = vector.reshape(1 + PATTERNS, *change.shape)[1:]
         size = jnp.abs(arrived)
         alone = size[0] > tol * jnp.max(size[1:], axis=0)
         if warn:
             jax.debug.callback(partial(teller, REVERSE), program, jnp.any(alone))
-        return jnp.where(alone, jnp.nan, jnp.zeros_like(change)), jnp.zeros_like(arrived)
+        nothing = jnp.zeros_like(arrived)
+        return jnp.concatenate([jnp.where(alone, jnp.nan, nothing[:1]), nothing]).ravel()
 
-    none = 0 * jnp.broadcast_to(change, (PATTERNS, *change.shape))  # linear in the change, as all of it has to be
-    return lax.custom_linear_solve(lambda p: p, (change, none), lambda _, p: p, lambda _, p: back(p))[1]
+    # one vector, all of it linear in the change: as the derivative and the transposed of custom_linear_solve ask
+    along = jnp.stack([change, *(0 * change for _ in range(PATTERNS))]).ravel()
+    solution = lax.custom_linear_solve(lambda v: v, along, lambda _, v: v, lambda _, v: back(v))
+    return solution.reshape(1 + PATTERNS, *change.shape)[1:]
 
 
 def _complaint(alone: np.ndarray) -> str | None:

@@ -192,7 +192,7 @@ def _rule(plan: Plan, dtype: np.dtype, primals: tuple, tangents: tuple) -> tuple
     )
     if plan.derivative_warning:
         told = trust.Announcer(problem, plan, lax.stop_gradient(solution), aim.target, program)
-        dx, value, dp = told.of_solution(dx), told.of_objective(value), told.of_solution(dp)
+        dx, value, dp = told(dx), told(value), told(dp)
     basis = jnp.ones((), dtype)
     if plan.derivative_nan:  # a solve that did not converge has no derivative
         basis = jnp.where(solution.converged, basis, jnp.nan)

@@ -136,15 +136,9 @@ class Announcer:
         self.trust = assess(problem, plan, solution, target)
         self.teller, self.program = Teller(complaint), program
 
-    def of_solution(self, change: T) -> T:
-        """The change of x or of multipliers as it is."""
+    def __call__(self, change: T) -> T:
+        """The change as it is, of x, of multipliers or of the objective."""
         vector, tree_of = ravel_pytree(change)
         if vector.size == 0:
             return change
         return tree_of(announced(vector, self.teller, self.program, *self.reached, self.trust))
-
-    def of_objective(self, change: Array) -> Array:
-        """The change of the objective as it is: it needs a solution, but no active set nor only one solution."""
-        yes, no = jnp.ones((), bool), jnp.zeros_like(self.trust.error)
-        trust = Trust(self.trust.converged, yes, yes, no)
-        return announced(change, self.teller, self.program, *self.reached, trust)

@@ -47,6 +47,10 @@ def _is_floating(leaf: Any) -> bool:
     return jnp.issubdtype(jnp.result_type(leaf), jnp.floating)
 
 
+def _as(tangent: Any, primal: Any) -> Array:
+    return jnp.asarray(tangent, jnp.result_type(primal))
+
+
 def floating(tree: Any) -> list:
     """The leaves that a derivative can have."""
     return [leaf for leaf in jax.tree.leaves(tree) if _is_floating(leaf)]
@@ -89,7 +93,7 @@ def shadow(
 
     def rule(primals: tuple, tangents: tuple) -> tuple[tuple, tuple]:
         moving = [i for i, tangent in enumerate(tangents) if not isinstance(tangent, SymbolicZero)]
-        channels = [_channels(tangents[i], teller, program, warn=warn) for i in moving]
+        channels = [_channels(_as(tangents[i], primals[i]), teller, program, warn=warn) for i in moving]
 
         def changed(moved: list) -> list:
             values = list(primals)

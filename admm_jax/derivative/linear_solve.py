@@ -84,7 +84,7 @@ def _factor(matrix: Array) -> tuple[Callable[[Array], Array], Array]:
     eps, n = jnp.finfo(matrix.dtype).eps, len(matrix)
     diagonal = jnp.diagonal(matrix)
     scale = jnp.where(diagonal > 0, jax.lax.rsqrt(jnp.where(diagonal > 0, diagonal, 1)), 1)
-    scaled_matrix = scale[:, None] * (matrix + matrix.T) / 2 * scale
+    scaled_matrix = scale[:, None] * (matrix + matrix.T) / 2 * scale[None, :]
     factor = jsl.cholesky(scaled_matrix + 4 * eps * jnp.eye(n, dtype=matrix.dtype), lower=True)
     pivots = jnp.diagonal(factor)
 
@@ -297,7 +297,7 @@ def solve(
     def doubtful(y: Duals) -> Array:
         """n in its channels, where the gradient has anything to do with multipliers."""
         n = ravel_pytree(ambiguous(frozen, stiff_solve))[0]
-        return jnp.where(_size(y) > 0, n * patterns(n.size, n.dtype), 0)
+        return jnp.where(_size(y) > 0, n[None, :] * patterns(n.size, n.dtype), 0)
 
     def forward_solve(b: tuple) -> tuple:
         rhs, asked, shadows = b
@@ -367,13 +367,14 @@ def _repeated(
 def residual(system: Linearised, pair: Pair, rhs: Pair) -> Array:
     """How far `pair` is from solving the system, the larger of its two lines' relative residuals.
 
-    Forces that sum to nothing leave nothing to compare with: so their size is that of A^T u with signs in u.
+    Forces that sum to nothing leave nothing to compare with: so the size of each is that of A^T u with signs in u.
     """
     (t, u), (r, s) = pair, rhs
     first, second = apply(system, pair)
     tiny = jnp.finfo(dtype_of(t)).tiny
-    pull = adjoint(system, tuple(probe_signs(part.shape, part.dtype) * part for part in u), t)
-    size = norm(r) + norm(adjoint(system, u, t)) + norm(pull) + norm(hessian(system, t))
+    size = norm(r) + norm(adjoint(system, u, t)) + norm(hessian(system, t))
+    for penalty, part in zip(system.general(system.problem.penalties), u, strict=True):
+        size = size + norm(penalty.map.adjoint(probe_signs(part.shape, part.dtype) * part))
     worst = norm(subtract(first, r)) / jnp.maximum(size, tiny)
     if s:
         # lengths are measured in units of the force on them, so that where nothing moves rounding counts for nothing

@@ -157,8 +157,11 @@ def solve(
         if plan.derivative_nan and not plan.unroll:
             params, build = (problem.penalties, lambda penalties: penalties) if made_of is None else made_of
             shadows = shadow(params, build, problem.penalties, program, warn=plan.derivative_warning)
-        return _inside(*args, shadows, program, plan=plan, dtype=dtype)
-    return _alone(*args, None, None, plan=plan, dtype=dtype)
+        run = partial(_inside, *args, shadows, program, plan=plan, dtype=dtype)
+    else:
+        run = partial(_alone, *args, None, None, plan=plan, dtype=dtype)
+    with jax.debug_nans(False):  # a history that is not full is filled with NaN: what else is NaN is found where used
+        return run()
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0, 1))

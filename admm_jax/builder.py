@@ -12,6 +12,7 @@ import jax
 import numpy as np
 
 from admm_jax.canonicalize import canonicalize
+from admm_jax.canonicalize.values import constants_of
 from admm_jax.errors import DataError, ModelError, ParameterError
 from admm_jax.expressions.data import checked_array, is_traced
 from admm_jax.expressions.leaves import Param, Var
@@ -234,6 +235,12 @@ class ModelBuilder:
     ) -> Problem:
         names = {v: v.label for v in self._variables}
         return canonicalize(objective, constraints, names, values, maximised=sense == MAXIMIZE, kept=self._kept)
+
+    def _has_traced_constants(self) -> bool:
+        """Whether numbers of the model itself, not of parameters, are traced."""
+        roots = [self._objective] if self._objective is not None else []
+        roots += [side for c in self._constraints for side in (c.lhs, c.rhs)]
+        return any(is_traced(constant.value) for constant in constants_of(roots))
 
     # changes: all checks first, so that a refused change leaves the model as it was
 

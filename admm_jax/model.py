@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Iterable, Mapping
@@ -20,7 +21,7 @@ from admm_jax.expressions.data import checked_array
 from admm_jax.expressions.leaves import Param, Var
 from admm_jax.options import OPTIONS, checked, merged, resolve
 from admm_jax.precision import full_precision
-from admm_jax.problem import Point, Problem
+from admm_jax.problem import Penalty, Point, Problem
 from admm_jax.progress import Progress
 from admm_jax.progress import resolve as display_for
 from admm_jax.solution import Solution, oriented
@@ -33,6 +34,8 @@ from admm_jax.solver.state import State
 from admm_jax.status import Status
 
 __all__ = ["MAXIMIZE", "MINIMIZE", "Model"]
+
+_numbers = itertools.count(1)
 
 
 class Model(ModelBuilder):
@@ -47,6 +50,7 @@ class Model(ModelBuilder):
         self._options: dict[str, Any] = {name: option.default for name, option in OPTIONS.items()}
         self._solution: Solution | None = None
         self._seconds = math.nan
+        self._number = next(_numbers)
 
     # options
 
@@ -99,10 +103,22 @@ class Model(ModelBuilder):
         if not isinstance(params, Mapping | None):
             raise DataError(f'params must be a mapping such as {{"lam": 0.1}}, got {params!r:.60}')
         problem, plan, dtype = prepare(self.problem(params), settled)
+
+        def penalties(given: Mapping[Any, Any]) -> tuple[Penalty, ...]:
+            return prepare(self.problem(given), settled, dtype)[0].penalties
+
         x, state = self._beginning(init, problem, plan, dtype)
         guess = None if adjoint is None else self._starts(adjoint, "adjoint", dtype, zero=True)
         solution = solve_problem(
-            problem, settings_for(settled, dtype, plan.polish_below), x, state, guess, plan=plan, dtype=dtype
+            problem,
+            settings_for(settled, dtype, plan.polish_below),
+            x,
+            state,
+            guess,
+            plan=plan,
+            dtype=dtype,
+            made_of=None if self._has_traced_constants() else (_by_name(params), penalties),
+            owner=self._number,
         )
         return oriented(solution, self.ModelSense)
 
@@ -136,7 +152,7 @@ class Model(ModelBuilder):
         for name in names:
             if self.getParam(name).name not in scalars:
                 raise DataError(f"along takes scalar parameters, {name!r} has shape {self.getParam(name).shape}")
-        given = {key.name if isinstance(key, Param) else key: value for key, value in (params or {}).items()}
+        given = _by_name(params)
         _, plan, dtype = prepare(self.problem(params), settled)
 
         def prepared(moved: dict[str, Any]) -> Problem:
@@ -287,6 +303,10 @@ class Model(ModelBuilder):
     def DualGap(self) -> float:
         """The certified relative gap."""
         return float(self.Solution.gap)
+
+
+def _by_name(params: Mapping[Any, Any] | None) -> dict[Any, Any]:
+    return {key.name if isinstance(key, Param) else key: value for key, value in (params or {}).items()}
 
 
 def _on_host(value: Any) -> Any:

@@ -34,7 +34,7 @@ class Values:
         self.placeholders = params is None
         used: list[Any] = [p for root in roots for p in root.parameters]
         given = {p: np.full(p.shape, -1.0 if p.sign < 0 else 1.0) for p in used} if params is None else params
-        arrays = [given[p] for p in used] + [c.value for c in _constants(roots)]
+        arrays = [given[p] for p in used] + [c.value for c in constants_of(roots)]
         owned = [a for a in arrays if isinstance(a, jax.Array) and jnp.issubdtype(a.dtype, jnp.floating)]
         self.xp: Any = jnp if any(is_traced(a) for a in arrays) else np
         # of the arrays themselves, for a traced Python number adapts to the rest; half precision is only for storage
@@ -84,7 +84,8 @@ class Values:
         return ParameterError(f"{message}; given {values}")
 
 
-def _constants(roots: list[Expr]) -> list[Constant]:
+def constants_of(roots: list[Expr]) -> list[Constant]:
+    """The constants in these expressions."""
     out: list[Constant] = []
     for root in roots:
         if "constants" not in root._facts:

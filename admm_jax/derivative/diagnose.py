@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -16,7 +16,7 @@ from jax.core import Tracer
 
 from admm_jax.derivative import linear_solve, trust
 from admm_jax.derivative.active import has_curved_groups, held_entries, project
-from admm_jax.derivative.conditions import Linearised, hessian, system_at
+from admm_jax.derivative.conditions import Linearised, adjoint, complement, forward, hessian, jacobian, system_at
 from admm_jax.problem import Point, Problem
 from admm_jax.prox.total_variation import TotalVariation
 from admm_jax.pytree import pytree_dataclass
@@ -27,7 +27,7 @@ from admm_jax.solver.run import Settings
 from admm_jax.solver.settings import finishing
 from admm_jax.solver.solve import solve
 from admm_jax.solver.state import State
-from admm_jax.solver.vectors import dot, norm, probe_signs
+from admm_jax.solver.vectors import add_scaled, dot, norm, probe_signs
 
 POWER_STEPS = 20
 INVERSE_STEPS = 3
@@ -172,18 +172,30 @@ def _held(problem: Problem, system: Linearised) -> Array:
 
 
 def _condition(system: Linearised, push: Point) -> Array:
-    """Largest eigenvalue of M on T, by power iteration, over the smallest of the system, by inverse iteration."""
+    """Largest curvature on T, by power iteration, over the smallest of the system, by inverse iteration.
+
+    The curvature is M and what curved functions add to it, about sigma A^T B J A; that of the system where there is
+    none, at a vertex of a linear program.
+    """
 
     def unit(v: Point) -> Point:
         size = norm(v)
         return {name: value / jnp.where(size > 0, size, 1) for name, value in v.items()}
 
-    def rise(_: int, v: Point) -> Point:
-        return unit(project(system.space, hessian(system, project(system.space, v))))
+    def curvature(v: Point) -> Point:
+        bent = complement(system, jacobian(system, forward(system, v)))
+        return add_scaled(hessian(system, v), system.sigma, adjoint(system, bent, v))
 
-    top = lax.fori_loop(0, POWER_STEPS, rise, unit(project(system.space, push)))
-    largest = dot(top, hessian(system, top))
-    inverse = linear_solve.stiff_solver(system)
+    def greatest(operator: Callable[[Point], Point]) -> Array:
+        def rise(_: int, v: Point) -> Point:
+            return unit(project(system.space, operator(project(system.space, v))))
+
+        top = lax.fori_loop(0, POWER_STEPS, rise, unit(project(system.space, push)))
+        return dot(top, operator(top))
+
+    curved = greatest(curvature)
+    largest = jnp.where(curved > 0, curved, greatest(partial(linear_solve.pulled, system)))
+    inverse, _ = linear_solve.stiff_solver(system)
 
     def fall(_: int, v: Point) -> Point:
         return unit(project(system.space, inverse(v, v)))

@@ -27,6 +27,7 @@ from jax import Array, lax
 from jax.flatten_util import ravel_pytree
 
 from admm_jax.derivative.active import held_entries, project
+from admm_jax.derivative.ambiguity import patterns
 from admm_jax.derivative.conditions import (
     Duals,
     Linearised,
@@ -39,10 +40,11 @@ from admm_jax.derivative.conditions import (
     mean_eigenvalue,
     scaled,
 )
-from admm_jax.derivative.tell import Teller
+from admm_jax.derivative.tell import FORWARD, REVERSE, Teller
 from admm_jax.problem import Point
 from admm_jax.prox.functions import GroupL2
 from admm_jax.pytree import replace
+from admm_jax.solver.certificate import probe_signs
 from admm_jax.solver.linear import conjugate_gradients
 from admm_jax.solver.regions import region_curvature
 from admm_jax.solver.rewrite import flatten, unflatten
@@ -52,6 +54,7 @@ OUTER = 60  # updates of the multipliers
 REFINEMENTS = 2  # of a direct solve
 SOLVED = {8: 1e-7, 4: 1e-2}  # relative residual above which a system counts as not solved, by the width of the dtype
 CG_STEPS = 3000
+ROUNDED = {8: 1e-5, 4: 1e-2}  # entries of multipliers that are not unique, relative to the largest, that are rounding
 AMBIGUOUS = 1e-3  # share of a push on the multipliers that must stay for them not to be unique
 
 
@@ -81,7 +84,7 @@ def _factor(matrix: Array) -> tuple[Callable[[Array], Array], Array]:
     eps, n = jnp.finfo(matrix.dtype).eps, len(matrix)
     diagonal = jnp.diagonal(matrix)
     scale = jnp.where(diagonal > 0, jax.lax.rsqrt(jnp.where(diagonal > 0, diagonal, 1)), 1)
-    scaled_matrix = scale[:, None] * (matrix + matrix.T) / 2 * scale
+    scaled_matrix = scale[:, None] * (matrix + matrix.T) / 2 * scale[None, :]
     factor = jsl.cholesky(scaled_matrix + 4 * eps * jnp.eye(n, dtype=matrix.dtype), lower=True)
     pivots = jnp.diagonal(factor)
 
@@ -91,8 +94,11 @@ def _factor(matrix: Array) -> tuple[Callable[[Array], Array], Array]:
     return solved, jnp.min(pivots) ** 2 > 32 * n * eps  # NaN, of a matrix that is not positive, is not regular
 
 
-def stiff_solver(system: Linearised) -> Callable[[Point, Point], Point]:
-    """(rhs, start) -> the solution of the stiff system, NaN where it has none that is unique."""
+def stiff_solver(system: Linearised) -> tuple[Callable[[Point, Point], Point], Array]:
+    """(rhs, start) -> the solution of the stiff system, NaN where it has none that is unique; and whether it has.
+
+    That is known in dense models, and taken for granted in others.
+    """
     dtype = dtype_of(system.x)
     if system.plan.dense:
         inverse, is_regular = _factor(_matrix(system, system.x))
@@ -109,7 +115,7 @@ def stiff_solver(system: Linearised) -> Callable[[Point, Point], Point]:
                 x = jnp.where(known, x, jnp.nan)
             return unflatten(system.problem, x)
 
-        return direct
+        return direct, is_regular
     floor = 1e-11 if dtype == jnp.float64 else 1e-6
     precondition, onto = _preconditioner(system, by_size=True), partial(project, system.space)
 
@@ -126,7 +132,7 @@ def stiff_solver(system: Linearised) -> Callable[[Point, Point], Point]:
         )
         return add(t, subtract(rhs, inside))
 
-    return iterative
+    return iterative, jnp.ones((), bool)
 
 
 def _preconditioner(system: Linearised, *, by_size: bool) -> Callable[[Point], Point]:
@@ -182,7 +188,7 @@ def rough(system: Linearised, push: Point, *, steps: Array, tol: float) -> Point
     """About how x answers to a push: the stiff system alone, by a few conjugate gradient steps."""
     r = project(system.space, push)
     if system.plan.dense:
-        return project(system.space, stiff_solver(system)(r, r))
+        return project(system.space, stiff_solver(system)[0](r, r))
     zero = {name: jnp.zeros_like(value) for name, value in r.items()}
     inverse = _preconditioner(system, by_size=False)
     operator, onto = partial(pulled, system), partial(project, system.space)
@@ -192,16 +198,17 @@ def rough(system: Linearised, push: Point, *, steps: Array, tol: float) -> Point
 def answer(system: Linearised, r: Point, s: Duals) -> Pair:
     """`solve` without a derivative, and without NaN where it failed."""
     plain = replace(system, plan=dataclasses.replace(system.plan, derivative_nan=False))
-    return _repeated(plain, stiff_solver(plain), r, s, {name: jnp.zeros_like(value) for name, value in r.items()})
+    return _repeated(plain, stiff_solver(plain)[0], r, s, {name: jnp.zeros_like(value) for name, value in r.items()})
 
 
 def regular(system: Linearised) -> Array:
-    """Whether the system has only one solution; known in dense models, taken for granted in others."""
-    return _factor(_matrix(system, system.x))[1] if system.plan.dense else jnp.ones((), bool)
+    """Whether the system has only one solution, as far as `stiff_solver` knows."""
+    return stiff_solver(system)[1]
 
 
 def _size(u: Duals) -> Array:
-    return jnp.sqrt(sum((jnp.sum(part * part) for part in u), start=jnp.zeros(())))
+    """||u||_2, of at least one part."""
+    return jnp.sqrt(sum((jnp.sum(part * part) for part in u[1:]), start=jnp.sum(u[0] * u[0])))
 
 
 def unsolved(converged: np.ndarray, unique: np.ndarray, error: np.ndarray) -> str | None:
@@ -216,11 +223,10 @@ def unsolved(converged: np.ndarray, unique: np.ndarray, error: np.ndarray) -> st
     )
 
 
-def ambiguous(system: Linearised, stiff_solve: Callable[[Point, Point], Point]) -> Array:
-    """Whether multipliers of the system are not unique: a push on them that nothing answers.
+def ambiguous(system: Linearised, stiff_solve: Callable[[Point, Point], Point]) -> Duals:
+    """Multipliers n of the system that nothing answers, A^T n = 0 and J n = 0; zero where there are none.
 
-    Then forward mode finds out whether a change contradicts itself, but reverse mode, which meets no change, would
-    hand out one gradient of many.
+    They are what is left of a push on the multipliers in all directions.
     """
     t = {name: jnp.zeros_like(value) for name, value in system.x.items()}
     line, part_of = ravel_pytree(forward(system, t))
@@ -231,62 +237,92 @@ def ambiguous(system: Linearised, stiff_solve: Callable[[Point, Point], Point]) 
     left, whole = _size(u), _size(probe)
     tol = SOLVED[left.dtype.itemsize] * left / jnp.where(whole > 0, whole, 1)  # of what the probe itself would do
     unanswered = (norm(force) <= tol * norm(adjoint(system, probe, t))) & (_size(length) <= tol * whole / system.sigma)
-    return unanswered & (left > AMBIGUOUS * whole)
+    exists = unanswered & (left > AMBIGUOUS * whole)
+    # what is no part of it is rounding, which would look as if it did not cancel
+    least = ROUNDED[left.dtype.itemsize] * jnp.max(jnp.stack([jnp.max(jnp.abs(part)) for part in u]))
+    return tuple(jnp.where(exists & (jnp.abs(part) > least), part, 0) for part in u)
 
 
 def solve(
-    system: Linearised, r: Point, s: Duals, converged: Array, guess: Point | None = None, *, moves: bool = True
+    system: Linearised,
+    r: Point,
+    s: Duals,
+    converged: Array,
+    guess: Point | None = None,
+    *,
+    asked: Array,
+    shadows: Array | None = None,
+    program: Array | None = None,
 ) -> Pair:
     """(t, dp) with the system's operator mapping it to (r, s); differentiable and transposable.
 
     NaN where the system has no unique solution or was not solved to the accuracy asked for: told, not guessed. Of a
     solve that has not `converged`, or has no unique solution, others tell.
-    `guess` is where the transposed system starts, for those who have solved a similar one. `moves`: whether any change
-    may move a term's kink.
+
+    `guess` is where the transposed system starts, for those who have solved a similar one. `asked`: a number, linear in
+    the change, that is zero only where nothing changes. `shadows`: zeros, whose cotangents are the multipliers that are
+    not unique, in the channels of `ambiguity.patterns`. `program`: whose warnings are told once.
     """
     frozen, converged = lax.stop_gradient((system, converged))
     teller = Teller(unsolved)
-    stiff_solve = stiff_solver(frozen)
+    program = jnp.zeros((), jnp.int32) if program is None else program
+    stiff_solve, unique = stiff_solver(frozen)
     zero = {name: jnp.zeros_like(value) for name, value in r.items()}
     begin = zero if guess is None else project(frozen.space, lax.stop_gradient(guess))
 
-    def checked(pair: Pair, rhs: Pair, doubtful: Array | None = None) -> Pair:
+    def checked(mode: str, pair: Pair, rhs: Pair) -> Pair:
         if not system.plan.derivative_nan:
             return pair
         error = residual(frozen, pair, rhs)
-        if doubtful is not None:
-            error = jnp.where(doubtful & (_size(pair[1]) > 0), jnp.inf, error)
         if system.plan.derivative_warning:
-            unique = jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(pair)]))
-            jax.debug.callback(teller, converged, unique, error)
+            finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(pair)]))
+            jax.debug.callback(partial(teller, mode), program, converged, finite, error)
         return jax.tree.map(lambda leaf: jnp.where(error <= SOLVED[error.dtype.itemsize], leaf, jnp.nan), pair)
 
-    def direct(rhs: Pair) -> Pair:
-        return checked(_repeated(frozen, stiff_solve, *rhs, zero), rhs)
+    def direct(rhs: Pair, asked: Array) -> Pair:
+        pair = checked(FORWARD, _repeated(frozen, stiff_solve, *rhs, zero), rhs)
+        if not (system.plan.derivative_nan and system.plan.dense):
+            return pair
+        # a change that asks nothing of one solution may still ask something of the others
+        known = unique | (asked == 0)
+        return jax.tree.map(lambda leaf: jnp.where(known, leaf, jnp.nan), pair)
 
     def transposed(rhs: Pair) -> Pair:
         r, s = rhs
         bent = complement(frozen, s)
-        pair = _repeated(frozen, stiff_solve, r, bent, begin)
-        t, u = checked(pair, (r, bent), ambiguous(frozen, stiff_solve) if moves and s else None)
+        t, u = checked(REVERSE, _repeated(frozen, stiff_solve, r, bent, begin), (r, bent))
         y = scaled(u, frozen.sigma, scaled(forward(frozen, project(frozen.space, t)), -1, s))
         return t, y
 
+    def doubtful(y: Duals) -> Array:
+        """n in its channels, where the gradient has anything to do with multipliers."""
+        n = ravel_pytree(ambiguous(frozen, stiff_solve))[0]
+        return jnp.where(_size(y) > 0, n[None, :] * patterns(n.size, n.dtype), 0)
+
+    def forward_solve(b: tuple) -> tuple:
+        rhs, asked, shadows = b
+        return direct(rhs, asked), asked, shadows
+
+    def reverse_solve(b: tuple) -> tuple:
+        rhs, asked, shadows = b
+        pair = transposed(rhs)
+        return pair, jnp.zeros_like(asked), shadows if shadows is None else doubtful(pair[1])
+
     # The derivative of custom_linear_solve cannot take a right-hand side and an operator where a part, or both, have no
     # tangent at all, as happens in second derivatives. So it is one vector, and both are tied to x, with one of zero.
-    vector, pair_of = ravel_pytree((r, s))
+    vector, parts_of = ravel_pytree(((r, s), asked, shadows))
     tied = 1 + 0 * ravel_pytree(system.x)[0][0]
 
-    def flat(f: Callable[[Pair], Pair]) -> Callable[[Array], Array]:
-        return lambda b: ravel_pytree(f(pair_of(b)))[0]
+    def flat(f: Callable[[tuple], tuple]) -> Callable[[Array], Array]:
+        return lambda b: ravel_pytree(f(parts_of(b)))[0]
 
     def operator(b: Array) -> Array:
-        return tied * flat(partial(apply, system))(b)
+        return tied * flat(lambda parts: (apply(system, parts[0]), *parts[1:]))(b)
 
     solution = lax.custom_linear_solve(
-        operator, tied * vector, lambda _, b: flat(direct)(b), lambda _, b: flat(transposed)(b)
+        operator, tied * vector, lambda _, b: flat(forward_solve)(b), lambda _, b: flat(reverse_solve)(b)
     )
-    return pair_of(tied * solution)
+    return parts_of(tied * solution)[0]
 
 
 def _repeated(
@@ -329,12 +365,16 @@ def _repeated(
 
 
 def residual(system: Linearised, pair: Pair, rhs: Pair) -> Array:
-    """How far `pair` is from solving the system, the larger of its two lines' relative residuals."""
+    """How far `pair` is from solving the system, the larger of its two lines' relative residuals.
+
+    Forces that sum to nothing leave nothing to compare with: so the size of each is that of A^T u with signs in u.
+    """
     (t, u), (r, s) = pair, rhs
     first, second = apply(system, pair)
     tiny = jnp.finfo(dtype_of(t)).tiny
-    pull = adjoint(system, u, t)
-    size = norm(r) + norm(pull) + norm(hessian(system, t))
+    size = norm(r) + norm(adjoint(system, u, t)) + norm(hessian(system, t))
+    for penalty, part in zip(system.general(system.problem.penalties), u, strict=True):
+        size = size + norm(penalty.map.adjoint(probe_signs(part.shape, part.dtype) * part))
     worst = norm(subtract(first, r)) / jnp.maximum(size, tiny)
     if s:
         # lengths are measured in units of the force on them, so that where nothing moves rounding counts for nothing

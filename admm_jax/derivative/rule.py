@@ -17,6 +17,7 @@ smaller one, for at most as many iterations again (see `solver.loop`).
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -28,13 +29,16 @@ from jax.core import Tracer
 from jax.custom_batching import sequential_vmap
 from jax.custom_derivatives import SymbolicZero
 from jax.dtypes import float0
+from jax.flatten_util import ravel_pytree
 
 from admm_jax.derivative import linear_solve, trust
 from admm_jax.derivative.active import has_curved_groups, project
-from admm_jax.derivative.conditions import lagrangian, multipliers, right_hand_side, system_at
+from admm_jax.derivative.ambiguity import shadow, with_floating
+from admm_jax.derivative.conditions import Linearised, lagrangian, multipliers, right_hand_side, system_at
+from admm_jax.derivative.tell import program_number
+from admm_jax.derivative.units import Units
 from admm_jax.precision import full_precision
-from admm_jax.problem import Point, Problem
-from admm_jax.prox.functions import Box
+from admm_jax.problem import Penalty, Point, Problem
 from admm_jax.pytree import replace
 from admm_jax.solution import Solution
 from admm_jax.solver import unroll
@@ -55,22 +59,50 @@ def tangent_of(
     solution: Solution,
     push: Point | None = None,
     guess: Point | None = None,
-    *,
-    moves: bool = True,
+    shadows: tuple[Array, ...] | None = None,
+    program: Array | None = None,
 ) -> tuple[Point, Array, tuple]:
     """(dx, d objective, dp) at a solution for a change of the problem; linear in it, and transposable.
 
-    `push` is a force of its own on x, and `guess` where the adjoint system starts (see `solve`). `moves`: whether the
-    change may move the kink of a term.
+    `push` is a force of its own on x, and `guess` where the adjoint system starts (see `solve`). `shadows`: the change
+    of the penalties in the channels of `ambiguity.py`, if any may move the kink of a term.
     """
-    system = system_at(problem, plan, solution)
+    system, dtype = system_at(problem, plan, solution), solution.gap.dtype
     shift, (r, s) = right_hand_side(problem, change, system)
     if push is not None:
         r = add(r, project(system.space, push))
-    t, u = linear_solve.solve(system, r, s, solution.converged, guess, moves=moves)
+    t, u = linear_solve.solve(
+        system,
+        r,
+        s,
+        solution.converged,
+        guess,
+        asked=_measure((change.quadratics, change.penalties, change.linear, push) if plan.dense else (), dtype),
+        shadows=_shadowed(problem, shadows, system) if shadows is not None and s else None,
+        program=program,
+    )
     dx = add(shift, project(system.space, t))
     value = jax.jvp(lambda q: lagrangian(lift(q), system.x, system.readings), (problem,), (change,))[1]
     return dx, value, multipliers(problem, change, system, dx, u)
+
+
+def _measure(change: Any, dtype: Any) -> Array:
+    """A number that is linear in a change and zero only where nothing changes."""
+    leaves = [leaf for leaf in jax.tree.leaves(change) if leaf.dtype != float0]
+    weights = [jnp.sin(1 + jnp.arange(leaf.size, dtype=dtype) ** 1.5) for leaf in leaves]
+    parts = (jnp.dot(w, jnp.ravel(leaf)) for w, leaf in zip(weights, leaves, strict=True))
+    return sum(parts, start=jnp.zeros((), dtype))
+
+
+def _shadowed(problem: Problem, shadows: tuple[Array, ...], system: Linearised) -> Array:
+    """What the second line's right-hand side becomes in each channel, (PATTERNS, all its entries)."""
+    still = jax.tree.map(lambda leaf: jnp.zeros_like(leaf) if _is_floating(leaf) else _float0(leaf), problem)
+
+    def second(leaves: tuple[Array, ...]) -> Array:
+        change = replace(still, penalties=with_floating(problem.penalties, list(leaves)))
+        return ravel_pytree(right_hand_side(problem, change, system)[1][1])[0]
+
+    return jax.vmap(second)(shadows)
 
 
 def _solve(
@@ -79,13 +111,15 @@ def _solve(
     x: Point,
     state: State | None,
     adjoint: Point | None,
+    shadows: tuple[Array, ...] | None,
+    program: Array | None,
     *,
     plan: Plan,
     dtype: np.dtype,
 ) -> Solution:
     if plan.unroll:
         return unroll.solve(problem, settings, x, state, plan=plan, dtype=dtype)
-    return _solution(plan, dtype, problem, adjoint, settings, x, state)
+    return _solution(plan, dtype, problem, adjoint, settings, x, state, shadows, program)
 
 
 _inside = jax.jit(_solve, static_argnames=("plan", "dtype"))
@@ -101,11 +135,16 @@ def solve(
     *,
     plan: Plan,
     dtype: np.dtype,
+    made_of: tuple[Any, Callable[[Any], tuple[Penalty, ...]]] | None = None,
+    owner: int = 0,
 ) -> Solution:
     """The solution; differentiable in `problem`.
 
     `adjoint` warm-starts the linear system of reverse mode. It enters as a force of zero size, whose derivative it is
     to be the solution of that system: the gradient of a loss with respect to `adjoint` is the next one to start from.
+
+    `made_of`: what the problem is made of, and how its penalties are: these are then the parameters of which it is told
+    whether they have a derivative, and not the problem's own numbers. `owner`: a number of the model, for warnings.
 
     Polishing that is left out is not compiled, and a solve that stands in no transformation is compiled as its size
     asks.
@@ -114,8 +153,16 @@ def solve(
         plan = dataclasses.replace(plan, regions=bool(settings.polish))
     args = (problem, settings, x, state, adjoint)
     if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((args, jnp.zeros(())))):
-        return _inside(*args, plan=plan, dtype=dtype)
-    return _alone(*args, plan=plan, dtype=dtype)
+        program = program_number(owner)
+        shadows = None
+        if plan.derivative_nan and not plan.unroll:
+            params, build = (problem.penalties, lambda penalties: penalties) if made_of is None else made_of
+            shadows = shadow(params, build, problem.penalties, program, warn=plan.derivative_warning)
+        run = partial(_inside, *args, shadows, program, plan=plan, dtype=dtype)
+    else:
+        run = partial(_alone, *args, None, None, plan=plan, dtype=dtype)
+    with jax.debug_nans(False):  # a history that is not full is filled with NaN: what else is NaN is found where used
+        return run()
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0, 1))
@@ -127,24 +174,40 @@ def _solution(
     settings: Settings,
     x: Point,
     state: State | None,
+    shadows: tuple[Array, ...] | None,
+    program: Array | None,
 ) -> Solution:
-    del adjoint
+    del adjoint, shadows, program
     run = partial(solve_only, plan=plan, dtype=dtype)
     return (sequential_vmap(run) if plan.sequential else run)(problem, settings, x, state)
 
 
 @full_precision
 def _rule(plan: Plan, dtype: np.dtype, primals: tuple, tangents: tuple) -> tuple[Solution, Solution]:
-    problem, adjoint, settings, x, state = primals
+    problem, adjoint, settings, x, state, shadows, program = primals
     moves = any(not _is_symbolic(leaf) for leaf in _kinks(tangents[0]))
     tangents = jax.tree.map(_instantiated, tangents, is_leaf=_is_symbolic)
     plan = polishing(plan, problem)
     # through the rule again, so that it can be differentiated once more
     aim = finishing(settings, curved=has_curved_groups(problem, plan))
-    solution = _solution(plan, dtype, problem, adjoint, aim, x, state)
+    solution = _solution(plan, dtype, problem, adjoint, aim, x, state, shadows, program)
+    units = Units(problem, plan, dtype)
+    inner = units.solution(solution)
+    dx, value, dp = units.leave(
+        *tangent_of(
+            units.problem,
+            units.change(tangents[0]),
+            plan,
+            inner,
+            units.force(tangents[1]),
+            units.guess(adjoint),
+            units.shadows(tangents[5]) if moves else None,
+            program,
+        )
+    )
     if plan.derivative_warning:
-        trust.warn(problem, plan, lax.stop_gradient(solution), aim.target)
-    dx, value, dp = tangent_of(problem, tangents[0], plan, solution, tangents[1], adjoint, moves=moves)
+        told = trust.Announcer(units.problem, plan, lax.stop_gradient(inner), aim.target, program)
+        dx, value, dp = told(dx), told(value), told(dp)
     basis = jnp.ones((), dtype)
     if plan.derivative_nan:  # a solve that did not converge has no derivative
         basis = jnp.where(solution.converged, basis, jnp.nan)
@@ -164,7 +227,7 @@ _solution.defjvp(_rule, symbolic_zeros=True)
 def _kinks(change: Problem) -> list:
     """The tangents of all that says where the kinks of the penalties are."""
     parts = [(penalty.map, penalty.offset) for penalty in change.penalties]
-    bounds = [(p.function.lower, p.function.upper) for p in change.penalties if isinstance(p.function, Box)]
+    bounds = [penalty.function for penalty in change.penalties if penalty.function.is_constraint]
     return jax.tree.leaves((parts, bounds), is_leaf=_is_symbolic)
 
 
@@ -177,7 +240,13 @@ def _instantiated(leaf: Any) -> Any:
     return np.zeros(leaf.shape, leaf.dtype) if _is_symbolic(leaf) else leaf
 
 
-def _no_tangent(leaf: Any) -> Any:
-    if jnp.issubdtype(leaf.dtype, jnp.floating):
-        return jnp.zeros_like(leaf)
+def _is_floating(leaf: Any) -> bool:
+    return jnp.issubdtype(leaf.dtype, jnp.floating)
+
+
+def _float0(leaf: Any) -> np.ndarray:
     return np.zeros(leaf.shape, float0)
+
+
+def _no_tangent(leaf: Any) -> Any:
+    return jnp.zeros_like(leaf) if _is_floating(leaf) else _float0(leaf)

@@ -2,28 +2,64 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import warnings
 from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+from jax.core import Tracer
 
 from admm_jax.errors import DerivativeWarning
 
+FORWARD, REVERSE = "forward", "reverse"
+_programs = itertools.count(1)
+
+
+def program_number(owner: int) -> np.int32:
+    """Whose warnings are given once: a number of its own for each trace, minus `owner` where nothing is traced.
+
+    What is traced here may be a part of many programs, for JAX keeps the traces of inner functions. So each of them
+    hands its number in, as data.
+    """
+    return np.int32(next(_programs) if isinstance(jnp.zeros(()), Tracer) else -owner)
+
 
 class Teller:
-    """Warns once for each compiled program: made where one is traced, called whenever it runs.
+    """Warns once for each program, and outside of programs once in each mode of differentiation.
 
     `complaint` says what there is to say of the call's arguments, None for nothing.
     """
 
     def __init__(self, complaint: Callable[..., str | None]) -> None:
         self.complaint = complaint
-        self.lock, self.told = threading.Lock(), False
+        self.lock = threading.Lock()
+        self.told: set[tuple[int, str]] = set()
 
-    def __call__(self, *args: object) -> None:
+    def __call__(self, mode: str, program: np.ndarray, *args: object) -> None:
         """Warn, if there is something to say and it is the first time."""
-        text = self.complaint(*args)
+        text, number = self.complaint(*args), int(program)
+        key = number, (mode if number <= 0 else "")
         with self.lock:
-            if text is None or self.told:
+            if text is None or key in self.told:
                 return
-            self.told = True
+            self.told.add(key)
         warnings.warn(text, DerivativeWarning, stacklevel=2)
+
+
+def announced(vector: Array, teller: Teller, program: Array, *args: Any) -> Array:
+    """v -> v, linear, which calls the teller in forward mode and, transposed, in reverse mode."""
+    args = lax.stop_gradient(args)
+
+    def through(mode: str, v: Array) -> Array:
+        jax.debug.callback(partial(teller, mode), program, *args)
+        return v
+
+    return lax.custom_linear_solve(
+        lambda v: v, vector, lambda _, v: through(FORWARD, v), lambda _, v: through(REVERSE, v)
+    )

@@ -11,15 +11,18 @@ one and with the other is the estimate of the derivative's error.
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
+from jax.flatten_util import ravel_pytree
 
 from admm_jax.derivative.active import pattern, read
 from admm_jax.derivative.conditions import system_at
 from admm_jax.derivative.linear_solve import regular, rough
-from admm_jax.derivative.tell import Teller
+from admm_jax.derivative.tell import Teller, announced
 from admm_jax.problem import Point, Problem
 from admm_jax.prox.functions import GroupL2
 from admm_jax.prox.projections import safe_norm
@@ -29,6 +32,8 @@ from admm_jax.solver.plan import Plan
 from admm_jax.solver.rewrite import lift
 from admm_jax.solver.vectors import norm, probe_signs, subtract
 from admm_jax.status import Status
+
+T = TypeVar("T")
 
 SHARP = {8: 1e-3, 4: 3e-2}  # error of a group, relative, at which its curvature counts as known, by width of the dtype
 ROUGH_STEPS = 300
@@ -122,7 +127,17 @@ def complaint(code: np.ndarray, measured: np.ndarray, trust: Trust) -> str | Non
     return None
 
 
-def warn(problem: Problem, plan: Plan, solution: Solution, target: Array) -> None:
-    """Say so when the program runs, if the derivative at `solution` is in doubt."""
-    trust = assess(problem, plan, solution, target)
-    jax.debug.callback(Teller(complaint), solution.status, solution.gap, trust)
+class Announcer:
+    """Says so when the program runs, if the derivative at `solution` is in doubt: in the mode in which it is taken."""
+
+    def __init__(self, problem: Problem, plan: Plan, solution: Solution, target: Array, program: Array) -> None:
+        self.reached = solution.status, solution.gap
+        self.trust = assess(problem, plan, solution, target)
+        self.teller, self.program = Teller(complaint), program
+
+    def __call__(self, change: T) -> T:
+        """The change as it is, of x, of multipliers or of the objective."""
+        vector, tree_of = ravel_pytree(change)
+        if vector.size == 0:
+            return change
+        return tree_of(announced(vector, self.teller, self.program, *self.reached, self.trust))

@@ -113,3 +113,7 @@ class Param(Expr):
     def label(self) -> str:
         """The name."""
         return self.name
+
+    def __lt__(self, other: Any) -> bool:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Whether the name comes first: JAX sorts the keys of a dict, as of `{lam: 0.1, mu: 2.0}`."""
+        return self.name < other.name if isinstance(other, Param) else super().__lt__(other)

@@ -44,11 +44,10 @@ from admm_jax.derivative.tell import FORWARD, REVERSE, Teller
 from admm_jax.problem import Point
 from admm_jax.prox.functions import GroupL2
 from admm_jax.pytree import replace
-from admm_jax.solver.certificate import probe_signs
 from admm_jax.solver.linear import conjugate_gradients
 from admm_jax.solver.regions import region_curvature
 from admm_jax.solver.rewrite import flatten, unflatten
-from admm_jax.solver.vectors import add, add_scaled, dtype_of, norm, subtract
+from admm_jax.solver.vectors import add, add_scaled, dtype_of, norm, probe_signs, subtract
 
 OUTER = 60  # updates of the multipliers
 REFINEMENTS = 2  # of a direct solve

@@ -1,8 +1,8 @@
 """The derivative in the units in which the problem was solved (see `solver.equilibrate`), and back from them.
 
 The scales are fixed numbers: with them the scaled problem is a function of the user's, whose Jacobian-vector product
-takes a change along; and x = C x^ takes the change of the solution back. What is large or small, held or free, regular or
-not is then decided where all numbers are near one, whatever units the variables have.
+takes a change along; and x = C x^ takes the change of the solution back. What is large or small, held or free, regular
+or not is then decided where all numbers are near one, whatever units the variables have.
 """
 
 from __future__ import annotations

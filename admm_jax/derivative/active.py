@@ -7,7 +7,7 @@ variable moves,
 
     T = {t : t constant on each flat region of a total variation, zero on each region with a held entry}
 
-and all other penalties become equations of the linear system (`system.py`). Small dense models have no direct ones.
+and all other penalties become equations of the linear system (`conditions.py`). Small dense models have no direct ones.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ from admm_jax.derivative.tell import REVERSE, Teller
 from admm_jax.problem import Penalty
 
 PATTERNS = 3  # n itself, and n times this many less one
-CANCELS = 1e-4  # what is left of a sum that cancels, relative to one that does not
+CANCELS = {8: 1e-4, 4: 1e-2, 2: 5e-2}  # left of a sum that cancels, of one that does not, by width of the dtype
 
 Build = Callable[[Any], tuple[Penalty, ...]]
 
@@ -112,7 +112,7 @@ def shadow(
 
 def _channels(change: Array, teller: Teller, program: np.ndarray, *, warn: bool) -> Array:
     """Zeros, (PATTERNS, *shape), whose transposed gives NaN where the first channel does not cancel."""
-    tol = max(CANCELS, 64 * float(jnp.finfo(change.dtype).eps))
+    tol = CANCELS[change.dtype.itemsize]
 
     def back(vector: Array) -> Array:
         arrived = vector.reshape(1 + PATTERNS, *change.shape)[1:]

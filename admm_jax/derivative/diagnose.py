@@ -17,6 +17,7 @@ from jax.core import Tracer
 from admm_jax.derivative import linear_solve, trust
 from admm_jax.derivative.active import has_curved_groups, held_entries, project
 from admm_jax.derivative.conditions import Linearised, adjoint, complement, forward, hessian, jacobian, system_at
+from admm_jax.derivative.stiff import pulled, stiff, stiff_solver
 from admm_jax.problem import Point, Problem
 from admm_jax.prox.total_variation import TotalVariation
 from admm_jax.pytree import pytree_dataclass
@@ -194,14 +195,14 @@ def _condition(system: Linearised, push: Point) -> Array:
         return dot(top, operator(top))
 
     curved = greatest(curvature)
-    largest = jnp.where(curved > 0, curved, greatest(partial(linear_solve.pulled, system)))
-    inverse, _ = linear_solve.stiff_solver(system)
+    largest = jnp.where(curved > 0, curved, greatest(partial(pulled, system)))
+    inverse, _ = stiff_solver(system)
 
     def fall(_: int, v: Point) -> Point:
         return unit(project(system.space, inverse(v, v)))
 
     low = lax.fori_loop(0, INVERSE_STEPS, fall, unit(project(system.space, push)))
-    smallest = dot(low, linear_solve.stiff(system, low))
+    smallest = dot(low, stiff(system, low))
     return jnp.where(smallest > 0, largest / jnp.where(smallest > 0, smallest, 1), jnp.inf)
 
 

@@ -5,7 +5,7 @@ once, as a Jacobian-vector product around a linear solve that JAX can transpose.
 nothing but the solution and its multipliers, so memory does not grow with iterations, and starts, rho and tolerances
 have derivative zero.
 
-    dx           the linear system of `system.py`
+    dx           the linear system of `conditions.py`
     d objective  = the derivative of the Lagrangian at fixed (x, p): the envelope theorem (Danskin 1967)
 
          q(x) + sum <p_j, A_j x + b_j - z_j> + g_j(z_j; theta)      g_j(z_j) = <p_j, z_j> - g_j*(p_j) where g_j is a set

@@ -21,7 +21,7 @@ from jax.flatten_util import ravel_pytree
 
 from admm_jax.derivative.active import pattern, read
 from admm_jax.derivative.conditions import system_at
-from admm_jax.derivative.linear_solve import regular, rough
+from admm_jax.derivative.stiff import regular, rough
 from admm_jax.derivative.tell import Teller, announced
 from admm_jax.problem import Point, Problem
 from admm_jax.prox.functions import GroupL2

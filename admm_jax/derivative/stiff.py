@@ -1,0 +1,168 @@
+"""The stiff systems of the derivative: Cholesky factors of small ones, conjugate gradients on T for the others.
+
+(M + sum sigma A^T B A) t = b        for t in T; the identity on the rest
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import jax.scipy.linalg as jsl
+from jax import Array, lax
+
+from admm_jax.derivative.active import held_entries, project
+from admm_jax.derivative.conditions import Linearised, adjoint, complement, forward, hessian, mean_eigenvalue
+from admm_jax.problem import Point
+from admm_jax.prox.functions import GroupL2
+from admm_jax.solver.linear import conjugate_gradients
+from admm_jax.solver.regions import region_curvature
+from admm_jax.solver.rewrite import flatten, unflatten
+from admm_jax.solver.vectors import add, add_scaled, dtype_of, subtract
+
+REFINEMENTS = 2  # of a direct solve
+CG_STEPS = 3000
+
+
+def pulled(system: Linearised, t: Point) -> Point:
+    """(M + sum sigma A^T B A) t."""
+    bent = complement(system, forward(system, t))
+    return add_scaled(hessian(system, t), system.sigma, adjoint(system, bent, t))
+
+
+def stiff(system: Linearised, t: Point) -> Point:
+    """`pulled` on T, the identity on the rest."""
+    inside = project(system.space, t)
+    return add(project(system.space, pulled(system, inside)), subtract(t, inside))
+
+
+def _matrix(system: Linearised, like: Point) -> Array:
+    problem = system.problem
+
+    def column(e: Array) -> Array:
+        return flatten(problem, stiff(system, unflatten(problem, e)))
+
+    return jax.vmap(column)(jnp.eye(problem.size, dtype=dtype_of(like)))
+
+
+def _factor(matrix: Array) -> tuple[Callable[[Array], Array], Array]:
+    """b -> the solution of the system, by Cholesky with a unit diagonal, and whether the matrix is regular."""
+    eps, n = jnp.finfo(matrix.dtype).eps, len(matrix)
+    diagonal = jnp.diagonal(matrix)
+    scale = jnp.where(diagonal > 0, jax.lax.rsqrt(jnp.where(diagonal > 0, diagonal, 1)), 1)
+    scaled_matrix = scale[:, None] * (matrix + matrix.T) / 2 * scale[None, :]
+    factor = jsl.cholesky(scaled_matrix + 4 * eps * jnp.eye(n, dtype=matrix.dtype), lower=True)
+    pivots = jnp.diagonal(factor)
+
+    def solved(b: Array) -> Array:
+        return scale * jsl.cho_solve((factor, True), scale * b)
+
+    return solved, jnp.min(pivots) ** 2 > 32 * n * eps  # NaN, of a matrix that is not positive, is not regular
+
+
+def stiff_solver(system: Linearised) -> tuple[Callable[[Point, Point], Point], Array]:
+    """(rhs, start) -> the solution of the stiff system, NaN where it has none that is unique; and whether it has.
+
+    That is known in dense models, and taken for granted in others.
+    """
+    dtype = dtype_of(system.x)
+    if system.plan.dense:
+        inverse, is_regular = _factor(_matrix(system, system.x))
+
+        def direct(rhs: Point, start: Point) -> Point:
+            del start
+            b = flatten(system.problem, rhs)
+            x = jnp.zeros_like(b)
+            for _ in range(REFINEMENTS):
+                left = b - flatten(system.problem, stiff(system, unflatten(system.problem, x)))
+                x = x + inverse(left)
+            known = is_regular | ~jnp.any(b != 0)  # nothing asked, nothing answered
+            if system.plan.derivative_nan:
+                x = jnp.where(known, x, jnp.nan)
+            return unflatten(system.problem, x)
+
+        return direct, is_regular
+    floor = 1e-11 if dtype == jnp.float64 else 1e-6
+    precondition, onto = _preconditioner(system, by_size=True), partial(project, system.space)
+
+    def iterative(rhs: Point, start: Point) -> Point:
+        inside = onto(rhs)
+        t = conjugate_gradients(
+            partial(pulled, system),
+            inside,
+            onto(start),
+            steps=CG_STEPS,
+            floor=floor,
+            precondition=precondition,
+            project=onto,
+        )
+        return add(t, subtract(rhs, inside))
+
+    return iterative, jnp.ones((), bool)
+
+
+def _preconditioner(system: Linearised, *, by_size: bool) -> Callable[[Point], Point]:
+    """Per region, the inverse of its curvature: that of the quadratics, which its size tells, and that of norms.
+
+    Isotropic total variation cannot do without: its curvatures w / |D x| are of all sizes. For the rest it is only
+    worth its compiling where many steps are made.
+    """
+    weights: dict[str, Array] = {}
+    for penalty, reading, is_direct in zip(system.problem.penalties, system.readings, system.direct, strict=True):
+        function = penalty.function
+        if not is_direct or not isinstance(function, GroupL2):
+            continue
+        chain = penalty.map.chains[0]
+        held = held_entries(function, reading.z)
+        v = jnp.where(held, 0, penalty.map(system.x) + penalty.offset)
+        size = jnp.sqrt(jnp.sum(v * v, axis=function.axes, keepdims=True))
+        weight = jnp.asarray(function.weight)
+        weight = jnp.expand_dims(weight, function.axes) if weight.ndim else weight
+        inverse = jnp.where(size > 0, weight / jnp.where(size > 0, size, 1), 0)
+        curvature = jnp.where(held, 0, inverse * (1 - jnp.where(size > 0, v / jnp.where(size > 0, size, 1), 0) ** 2))
+        diagonal = _difference_diagonal(curvature) if chain.ops else curvature
+        weights[chain.variable] = weights.get(chain.variable, jnp.zeros_like(diagonal)) + diagonal
+    scales: dict[str, Array] = {}
+    for name, space in system.space.items():
+        if by_size and space.regions is not None:
+            scales[name] = region_curvature(system.problem, system.x, name)(space.regions)
+        elif name in weights:
+            scales[name] = mean_eigenvalue(system)
+        if name in weights:
+            scales[name] = scales[name] + space.average(weights[name])
+    if not scales:
+        return lambda r: r
+    # a variable, or a region, that no quadratic sees
+    scales = {name: jnp.where(scale > 0, scale, 1) for name, scale in scales.items()}
+    return lambda r: {name: value / scales[name] if name in scales else value for name, value in r.items()}
+
+
+def _difference_diagonal(curvature: Array) -> Array:
+    """The diagonal of D^T diag(curvature) D."""
+    out = jnp.zeros(curvature.shape[1:], curvature.dtype)
+    for axis in range(out.ndim):
+        # the last difference along each axis is zero whatever x is: it has no weight
+        n = out.shape[axis]
+        inner = lax.slice_in_dim(curvature[axis], 0, n - 1, axis=axis)
+        ahead = [(int(i == axis), 0) for i in range(out.ndim)]
+        here = [(0, int(i == axis)) for i in range(out.ndim)]
+        out = out + jnp.pad(inner, here) + jnp.pad(inner, ahead)
+    return out
+
+
+def rough(system: Linearised, push: Point, *, steps: Array, tol: float) -> Point:
+    """About how x answers to a push: the stiff system alone, by a few conjugate gradient steps."""
+    r = project(system.space, push)
+    if system.plan.dense:
+        return project(system.space, stiff_solver(system)[0](r, r))
+    zero = {name: jnp.zeros_like(value) for name, value in r.items()}
+    inverse = _preconditioner(system, by_size=False)
+    operator, onto = partial(pulled, system), partial(project, system.space)
+    return conjugate_gradients(operator, r, zero, steps=steps, tol=tol, precondition=inverse, project=onto)
+
+
+def regular(system: Linearised) -> Array:
+    """Whether the system has only one solution, as far as `stiff_solver` knows."""
+    return stiff_solver(system)[1]

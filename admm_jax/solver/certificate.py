@@ -22,6 +22,7 @@ rounding alone.
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
@@ -286,24 +287,36 @@ def certify(
     here = know(problem, x, promised.duals, units)
 
     def scaled(e: tuple[Array, ...], p: tuple[Array, ...], residual: Point) -> tuple:
-        """(gap, e, p) of the pair scaled into dom g*; `residual` is what it misses in stationarity before."""
+        """(e, p, residual) of the pair scaled into dom g*; `residual` is what it misses in stationarity before."""
         scale = jnp.ones((), dtype)
         for f, part in zip(functions, p, strict=True):
             scale = jnp.minimum(scale, f.into_domain(part))
         e, p = (tuple(scale * part for part in parts) for parts in (e, p))
         left = {name: scale * part for name, part in residual.items()}
         left |= {name: left[name] + (1 - scale) * cost for name, cost in problem.linear.items()}
-        return evaluate(problem, x, e, p, left, here), e, p
+        return e, p, left
 
     def projected(e: tuple[Array, ...], loose: tuple[Array, ...], residual: Point) -> tuple:
-        """(gap, e, p) of the pair projected onto dom g*: where a sign is wrong by rounding, no scale would do."""
+        """(e, p, residual) of the pair projected onto dom g*: where a sign is wrong by rounding, no scale would do."""
         p = tuple(f.project_dual(part) for f, part in zip(functions, loose, strict=True))
         left = residual
         for penalty, new, old in zip(problem.penalties, p, loose, strict=True):
             left = add(left, penalty.map.adjoint(new - old))
-        return evaluate(problem, x, e, p, left, here), e, p
+        return e, p, left
 
-    attempts = [scaled] if all(f.is_balanced for f in functions) else [scaled, projected]
+    def prove(pair: tuple) -> Array:
+        return evaluate(problem, x, *pair, here)
+
+    def attempt(e: tuple[Array, ...], p: tuple[Array, ...], residual: Point) -> tuple:
+        """(gap, e, p): the better of the two pairs, of which one will do where all of dom g* is balanced."""
+        first = scaled(e, p, residual)
+        if all(f.is_balanced for f in functions):
+            return prove(first), *first[:2]
+        second = projected(e, p, residual)
+        gaps = lax.map(prove, jax.tree.map(lambda *parts: jnp.stack(parts), first, second))  # compiled once
+        # what is no number proves nothing
+        better = ~(gaps[0] <= gaps[1])
+        return jnp.fmin(*gaps), *select(better, second[:2], first[:2])
 
     def body(carry: tuple) -> tuple:
         i, _, e, free, residual, omegas, least, *best = carry
@@ -325,10 +338,9 @@ def certify(
         free = tuple(part + omega * penalty.map(phi) for penalty, part, omega in moved)
         residual = stationarity(problem, e, free, zero)
         # absorbing may fail, where the held parts leave no way to be stationary, and so may scaling
-        for attempt in attempts:
-            gap, *pair = attempt(e, free, residual)
-            best = select(gap <= least, pair, best)
-            least = jnp.fmin(gap, least)
+        gap, *pair = attempt(e, free, residual)
+        best = select(gap <= least, pair, best)
+        least = jnp.fmin(gap, least)
         done = final | (relative(promised.objective, least, promised.floor) <= goal)
         # what has to be projected now is held fast in the next round; at first, what is on the border of dom g*: the
         # signs of jumps are right long before the rest

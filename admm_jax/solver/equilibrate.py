@@ -105,10 +105,10 @@ class _Sums:
         self.counts = ((magnitude > 0) & jnp.isfinite(magnitude)).astype(magnitude.dtype)
         self.logs = jnp.where(self.counts > 0, jnp.log(jnp.where(self.counts > 0, magnitude, 1)), 0)
 
-    def without(self, shift: Array) -> _Sums:
-        """Without the numbers that are negligible once they are scaled by exp(shift)."""
+    def without(self, shift: Array, negligible: Array) -> _Sums:
+        """Without the numbers that are below exp(negligible) once they are scaled by exp(shift)."""
         out = object.__new__(_Sums)
-        out.counts = jnp.where(self.logs + shift >= math.log(NEGLIGIBLE), self.counts, 0)
+        out.counts = jnp.where(self.logs + shift >= negligible, self.counts, 0)
         out.logs = out.counts * self.logs
         return out
 
@@ -123,28 +123,24 @@ class _Rows(NamedTuple):
 
 
 def _least_squares(
-    quadratics: list[_Rows], penalties: list[_Rows], linear: Array, scales: tuple | None
+    quadratics: list[_Rows], penalties: list[_Rows], linear: Array, scales: tuple, negligible: Array
 ) -> tuple[Array, list[Array], Array]:
-    """(log C, log r of each penalty's groups, log s), the minimiser; `scales`: an earlier one, to tell rounding by."""
+    """(log C, log r of each penalty's groups, log s), without what is `negligible` in the earlier `scales`."""
     n, dtype = linear.size, linear.dtype
     gram, rhs = jnp.zeros((n + 1, n + 1), dtype), jnp.zeros(n + 1, dtype)
 
     def at(column: Array, row: Array | float, cost: Array | float) -> Array:
         return column + row + cost
 
-    cost_sums = _Sums(linear)
-    if scales is not None:
-        cost_sums = cost_sums.without(scales[0] + scales[2])
+    cost_sums = _Sums(linear).without(scales[0] + scales[2], negligible)
     # s C c
     gram = gram.at[jnp.arange(n), jnp.arange(n)].add(cost_sums.counts)
     gram = gram.at[:n, n].add(cost_sums.counts).at[n, :n].add(cost_sums.counts)
     gram = gram.at[n, n].add(jnp.sum(cost_sums.counts))
     rhs = rhs.at[:n].add(cost_sums.logs).at[n].add(jnp.sum(cost_sums.logs))
     for part in quadratics:  # sqrt(s w) Q C and sqrt(s w) d
-        entries, data = _Sums(part.entries), _Sums(part.data)
-        if scales is not None:
-            entries = entries.without(at(scales[0], 0, scales[2] / 2))
-            data = data.without(scales[2] / 2)
+        entries = _Sums(part.entries).without(at(scales[0], 0, scales[2] / 2), negligible)
+        data = _Sums(part.data).without(scales[2] / 2, negligible)
         counts, logs = (jnp.sum(value, (0, 1)) for value in (entries.counts, entries.logs))
         gram = gram.at[jnp.arange(n), jnp.arange(n)].add(counts)
         gram = gram.at[:n, n].add(counts / 2).at[n, :n].add(counts / 2)
@@ -152,11 +148,10 @@ def _least_squares(
         rhs = rhs.at[:n].add(logs).at[n].add((jnp.sum(logs) + jnp.sum(data.logs)) / 2)
     groups = []
     for i, part in enumerate(penalties):  # r A C, r b and s w / r, where r is eliminated
-        entries, data, strength = _Sums(part.entries), _Sums(part.data), _Sums(part.strength)
-        if scales is not None:
-            row = scales[1][i][:, None]
-            entries = entries.without(at(scales[0], row[..., None], 0))
-            data, strength = data.without(row), strength.without(scales[2] - row)
+        row = scales[1][i][:, None]
+        entries = _Sums(part.entries).without(at(scales[0], row[..., None], 0), negligible)
+        data = _Sums(part.data).without(row, negligible)
+        strength = _Sums(part.strength).without(scales[2] - row, negligible)
         weight = RIGID if part.rigid else 1.0
         counts, logs = (weight * jnp.sum(value, 1) for value in (entries.counts, entries.logs))  # (groups, columns)
         strong = jnp.sum(strength.counts, 1)
@@ -173,9 +168,11 @@ def _least_squares(
         groups.append((counts, strong, constant, share))
     scale = jnp.maximum(jnp.max(jnp.diagonal(gram)), 1)
     factor = jsl.cholesky(gram + RIDGE * scale * jnp.eye(n + 1, dtype=dtype), lower=True)
-    solution = jnp.zeros(n + 1, dtype)
-    for _ in range(3):  # refined, for the ridge is to hold only what nothing else does
-        solution = solution + jsl.cho_solve((factor, True), -rhs - gram @ solution)
+
+    def refined(_: int, solution: Array) -> Array:  # the ridge is to hold only what nothing else does
+        return solution + jsl.cho_solve((factor, True), -rhs - gram @ solution)
+
+    solution = lax.fori_loop(0, 3, refined, jnp.zeros(n + 1, dtype))
     columns, cost = solution[:n], solution[n]
     rows = [share * (strong * cost - counts @ columns - constant) for counts, strong, constant, share in groups]
     return columns, rows, cost
@@ -205,8 +202,14 @@ def _even(scale: Array) -> Array:
 
 
 def _solved(quadratics: list[_Rows], penalties: list[_Rows], linear: Array) -> tuple:
-    scales = _least_squares(quadratics, penalties, linear, None)
-    scales = _least_squares(quadratics, penalties, linear, scales)
+    dtype = linear.dtype
+    none = (jnp.zeros(linear.size, dtype), [jnp.zeros(len(p.entries), dtype) for p in penalties], jnp.zeros((), dtype))
+
+    def again(i: Array, scales: tuple) -> tuple:
+        negligible = jnp.where(i == 0, -jnp.inf, math.log(NEGLIGIBLE))
+        return _least_squares(quadratics, penalties, linear, scales, negligible)
+
+    scales = lax.fori_loop(0, 2, again, none)
     # a problem without a number that says how large things are, or numbers beyond all range, keeps its units
     good = jnp.isfinite(scales[2]) & jnp.all(jnp.isfinite(scales[0]))
     for row in scales[1]:

@@ -23,7 +23,7 @@ Phi(x) + P, where P is any bound on the price: so a price makes the levels lower
 from __future__ import annotations
 
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
 from admm_jax.operators.base import Difference
 from admm_jax.problem import LinearMap, Penalty, Point, Problem, Quadratic
@@ -149,19 +149,31 @@ def price(
     total = jnp.zeros((), dtype)
     bounded = within_bounds(reach, x, force)
     cost = bounded_price(reach, x, problem.linear)  # what the linear cost may gain, which the level does not count
+    level = positive + cost
     for name, part in force.items():
         known = jnp.isfinite(bounded[name])
         rest = jnp.where(known, 0, part)
         noisy = jnp.abs(rest) <= reach.noise[name]
         rounding = jnp.where(jnp.all(noisy), RADIUS * jnp.sum(jnp.abs(rest) * reach.size[name]), jnp.inf)
-        level = positive + cost
-        by_level = _by_level(problem, x, reach, name, rest, level, None)
-        for _ in range(TIGHTENINGS):
-            near = fenchel + by_level
-            less = _least(problem, e, near)
-            by_level = jnp.minimum(by_level, _by_level(problem, x, reach, name, rest, level - less, jnp.sqrt(2 * near)))
+        by_level = jnp.where(jnp.any(rest != 0), jnp.inf, 0).astype(dtype)
+        if _has_level(problem, name):
+
+            def tightened(i: Array, before: Array, name: str = name, rest: Array = rest) -> Array:
+                near = jnp.where(i == 0, level, fenchel + before)  # at first only the level is known
+                less = jnp.where(i == 0, 0, _least(problem, e, near))
+                return jnp.minimum(before, _by_level(problem, x, reach, name, rest, level - less, jnp.sqrt(2 * near)))
+
+            by_level = lax.fori_loop(0, 1 + TIGHTENINGS, tightened, by_level)  # a loop: compiled once
         total = total + jnp.sum(jnp.where(known, bounded[name], 0)) + jnp.minimum(rounding, by_level)
     return total
+
+
+def _has_level(problem: Problem, name: str) -> bool:
+    """Whether a term stands on the variable itself, or on its differences."""
+    direct = [part.map.identity_on == name for part in (*problem.quadratics, *problem.penalties)]
+    return any(direct) or any(
+        len(p.map.chains) == 1 and p.map.chains[0].variable == name and _is_variation(p) for p in problem.penalties
+    )
 
 
 def _least(problem: Problem, e: tuple[Array, ...], radius: Array) -> Array:
@@ -173,9 +185,7 @@ def _least(problem: Problem, e: tuple[Array, ...], radius: Array) -> Array:
     return total
 
 
-def _by_level(
-    problem: Problem, x: Point, reach: Reach, name: str, force: Array, level: Array, near: Array | None
-) -> Array:
+def _by_level(problem: Problem, x: Point, reach: Reach, name: str, force: Array, level: Array, near: Array) -> Array:
     """The price by the level of any one term on the variable; `near` bounds ||Q x' - d - e||_W of each quadratic."""
     best = jnp.where(jnp.any(force != 0), jnp.inf, 0).astype(force.dtype)
     level = jnp.maximum(level, 0)
@@ -208,7 +218,7 @@ def _by_variation(
     penalty: Penalty,
     force: Array,
     level: Array,
-    near: Array | None,
+    near: Array,
 ) -> Array:
     """|<force, d>| <= spread of d times the force's own, and the mean of d as other terms know it."""
     difference = penalty.map.chains[0].ops[0]
@@ -235,7 +245,7 @@ def _by_variation(
     for quadratic, lengths in zip(problem.quadratics, reach.lengths, strict=True):
         if lengths is not None and quadratic.map.chains[0].variable == name:
             squared, pull = lengths
-            moved = 2 * (jnp.sqrt(2 * level) if near is None else near)
+            moved = 2 * near
             size = jnp.where(squared > 0, squared, 1)
             own = moved / jnp.sqrt(size) + pull / size * spread
             mean = jnp.minimum(mean, jnp.where(squared > 0, own, jnp.inf))

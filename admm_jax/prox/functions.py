@@ -28,13 +28,11 @@ def _all_or_nothing(inside: Array, p: Array) -> Array:
     return jnp.where(jnp.all(inside), 1, 0).astype(p.dtype)
 
 
-def _greatest_ratio(force: Array, weight: Array) -> Array:
-    """max |force| / weight, a force of zero counting nothing: the largest number where a force meets a weight of zero.
-
-    Infinity it is not, for its product with a level of zero would be no number.
-    """
-    size, largest = jnp.abs(force), jnp.finfo(force.dtype).max
-    return jnp.minimum(jnp.max(jnp.where(size > 0, size / weight, 0)), largest)
+def _within(force: Array, weight: Array, level: Array) -> Array:
+    """max |force| / weight times the level; infinite where a force meets a weight of zero, whatever the level."""
+    size = jnp.abs(force)
+    ratio = jnp.max(jnp.where(size > 0, size / weight, 0))
+    return jnp.where(jnp.isinf(ratio), jnp.inf, ratio * level).astype(force.dtype)
 
 
 class _Penalty:
@@ -129,7 +127,7 @@ class L1(_Penalty):
         return L1(cost * self.weight / scale)
 
     def support(self, force: Array, level: Array) -> Array:
-        return _greatest_ratio(force, self.weight) * level
+        return _within(force, self.weight, level)
 
     def recession(self) -> L1:
         return self
@@ -184,7 +182,7 @@ class Huber(_Penalty):
     def support(self, force: Array, level: Array) -> Array:
         # w h(v) >= w delta |v| - w delta^2 / 2
         slope = jnp.broadcast_to(self.weight * self.delta, force.shape)
-        return _greatest_ratio(force, slope) * (level + jnp.sum(slope * self.delta) / 2)
+        return _within(force, slope, level + jnp.sum(slope * self.delta) / 2)
 
     def recession(self) -> L1:
         return L1(self.weight * self.delta)
@@ -270,7 +268,7 @@ class GroupL2(_Penalty):
         return GroupL2(cost * self.weight / own, self.axes)
 
     def support(self, force: Array, level: Array) -> Array:
-        return _greatest_ratio(safe_norm(force, self.axes, keepdims=True), self._expanded()) * level
+        return _within(safe_norm(force, self.axes, keepdims=True), self._expanded(), level)
 
     def recession(self) -> GroupL2:
         return self
@@ -312,7 +310,7 @@ class LInf(_Penalty):
         return LInf(cost * self.weight / jnp.max(scale))
 
     def support(self, force: Array, level: Array) -> Array:
-        return _greatest_ratio(jnp.sum(jnp.abs(force)), self.weight) * level
+        return _within(jnp.sum(jnp.abs(force)), self.weight, level)
 
     def recession(self) -> LInf:
         return self

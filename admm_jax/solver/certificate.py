@@ -164,7 +164,7 @@ class Known:
     """What a point says of itself, whatever the duals: computed once, for all pairs that are tried.
 
     `residuals`, `images`: Q x - d and A x + b, moved into dom g; `errors` and `rises`: what they and g are known to
-    within (see `rounding`); `outside`: how far A x + b is from dom g.
+    within (see `rounding`); `outside`: how far A x + b is from dom g, as far as rounding lets know.
     """
 
     residuals: tuple[Array, ...]
@@ -185,7 +185,7 @@ def know(problem: Problem, x: Point, p: tuple[Array, ...], units: Units) -> Know
         v, delta = known(penalty.map, x, exact, penalty.offset)
         out = penalty.function.violation(v)
         images.append(v - out)
-        outside.append(out)
+        outside.append(jnp.maximum(jnp.abs(out) - delta, 0))
         rises.append(2 * rise(penalty, v, delta))
     return Known(
         tuple(r for r, _ in residuals),
@@ -367,9 +367,12 @@ def first_look(problem: Problem, x: Point, p: tuple[Array, ...], units: Units) -
     positive, rest = terms(problem, x)
     least, zero = floor(problem, x, units.digits)
     plain = positive + least + _plain_price(problem, x, positive, units)
+    exact = {name: jnp.zeros_like(value) for name, value in x.items()}
     for penalty, part in zip(problem.penalties, p, strict=True):
-        outside = penalty.function.violation(penalty.map(x) + penalty.offset)
-        plain = plain + 2 * jnp.sum(jnp.abs(part * outside))  # as in `evaluate`
+        if penalty.function.is_constraint:
+            v, delta = known(penalty.map, x, exact, penalty.offset)
+            outside = jnp.maximum(jnp.abs(penalty.function.violation(v)) - delta, 0)
+            plain = plain + 2 * jnp.sum(jnp.abs(part) * outside)  # as in `evaluate`
     value, least = positive + rest, jnp.where(zero, least, 0)
     return Certificate(value, plain, relative(value, plain, least), least, plain, violation(problem, x, units), p)
 

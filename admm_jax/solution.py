@@ -32,10 +32,13 @@ class Solution:
     Attributes:
         values: the variables by name; `solution[U]` and `solution["U"]` read it.
         objective: f(x), in the sense in which the model was written.
-        gap: a certified bound on |f(x) - f*| / |f(x)|; infinite where none could be had. Where both |f(x)| and the
+        gap: a certified bound on |f(x) - f*| / |f(x)|; infinite where none could be had. It follows from weak duality
+            and rounding alone: what a pair of duals lacks is charged at bounds, level sets or, within rounding, at the
+            size of x. (Where constraints are violated, f(x) may lie below f*: by the violation times the multipliers,
+            of which the duals are an estimate.) Where both |f(x)| and the
             bound on |f(x) - f*| are within the rounding of f's terms, no such number has a meaning: then the optimum
             is zero as far as the dtype can tell, and `gap` is the bound relative to what f is the sum of, some eps.
-        violation: of the constraints, relative to the size of the constrained quantities.
+        violation: the largest of any row of a constraint, relative to that row's own terms, bounds and units.
         primal_residual: of the last iterate, relative.
         dual_residual: of the last iterate, relative.
         status: a number of `Status`.
@@ -86,12 +89,22 @@ class Solution:
             ("iterations", str(int(self.iterations))),
             ("residuals", f"primal {float(self.primal_residual):.1e}, dual {float(self.dual_residual):.1e}"),
         ]
+        if status is Status.SOLVE_STALLED:
+            rows.insert(1, ("remedy", self._remedy()))
         for name, value in self.values.items():
             array = np.asarray(value)
             shape = "×".join(map(str, array.shape)) or "scalar"
             span = f"from {array.min():.6g} to {array.max():.6g}" if array.size else "empty"
             rows.append((f"variable {name}", f"{shape} {array.dtype}, {span}"))
         return rows
+
+    def _remedy(self) -> str:
+        """What helps where the gap no longer falls."""
+        dtype, gap = np.asarray(self.objective).dtype.name, float(self.gap)
+        proved = f"proves no more here than {gap:.1e}" if np.isfinite(gap) else "proves nothing here"
+        precise = "float64, or " if dtype == "float32" else ""
+        looser = f"tol={1.1 * gap:.1e}" if np.isfinite(gap) and gap < 1 else "bounds on the variables or a small ridge"
+        return f"{dtype} {proved}: {precise}{looser}"
 
     def _abstract(self) -> str | None:
         if isinstance(self.status, Tracer):

@@ -9,7 +9,7 @@ import pytest
 
 import admm_jax as admm
 from admm_jax.solution import History
-from tests.models import LASSO, lasso
+from tests.models import LASSO, OBSERVED, lasso
 
 
 @pytest.fixture(scope="module")
@@ -138,3 +138,14 @@ def test_the_numbers_of_the_statuses():
         (number, f"SOLVE_{name}") for number, name in enumerate(names.split())
     ]
     assert all(status.meaning for status in admm.Status)
+
+
+def test_a_standstill_says_what_helps():
+    """A tolerance that float32 cannot reach ends soon, and the report says what would help."""
+    model = lasso()
+    with jax.enable_x64(False):
+        solution = model.solve({"b": OBSERVED.astype(np.float32), "lam": np.float32(0.5)}, tol=0.0)
+    assert solution.status_string == "SOLVE_STALLED"
+    assert int(solution.iterations) <= 2000
+    assert "float32 proves no more here than" in repr(solution)
+    assert "float64, or tol=" in repr(solution)

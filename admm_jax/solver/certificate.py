@@ -305,7 +305,8 @@ def certify(
         return e, p, left
 
     def prove(pair: tuple) -> Array:
-        return evaluate(problem, x, *pair, here)
+        e, p, left = pair
+        return evaluate(problem, x, e, p, left, here)
 
     def attempt(e: tuple[Array, ...], p: tuple[Array, ...], residual: Point) -> tuple:
         """(gap, e, p): the better of the two pairs, of which one will do where all of dom g* is balanced."""

@@ -242,7 +242,10 @@ def _dense_scaling(problem: Problem) -> Scaling:
             for value in (function.extent(jnp.broadcast_to(penalty.offset, shape)), function.strength())
         )
         ties.append(tied)
-        penalties.append(_Rows(*(_grouped(value, tied, shape) for value in (matrix_of(penalty.map), extent, strength))))
+        entries, extent, strength = (
+            _grouped(value, tied, shape) for value in (matrix_of(penalty.map), extent, strength)
+        )
+        penalties.append(_Rows(entries, extent, strength))
     columns, rows, cost = _solved(quadratics, penalties, problem.linear[VECTOR])
     spread = tuple(
         _spread(jnp.exp(row), tied, penalty.map.out_shape)

@@ -80,7 +80,10 @@ def reach_of(problem: Problem, x: Point, unit: Array, magnitude: Point) -> Reach
             low, high = interval(penalty, ends, x[name].shape)
             lower[name], upper[name] = jnp.maximum(lower[name], low), jnp.minimum(upper[name], high)
     size = {name: jnp.maximum(jnp.abs(value), unit) for name, value in x.items()}
-    noise = {name: ROUNDING * jnp.finfo(value.dtype).eps * magnitude.get(name, 0) for name, value in x.items()}
+    noise: Point = {
+        name: ROUNDING * float(jnp.finfo(value.dtype).eps) * magnitude.get(name, jnp.zeros((), value.dtype))
+        for name, value in x.items()
+    }
     return Reach(lower, upper, size, noise, tuple(_lengths(quadratic, x) for quadratic in problem.quadratics))
 
 

@@ -95,7 +95,7 @@ def _magnitude_of(op: Operator, value: Array, *, adjoint: bool) -> Array:
     if isinstance(op, Difference):
         if not adjoint:
             return _distances(op, value)
-        return sum(_apart(value[axis], axis) for axis in range(len(op.in_shape)))
+        return jnp.sum(jnp.stack([_apart(value[axis], axis) for axis in range(len(op.in_shape))]), axis=0)
     positive = jax.tree.map(jnp.abs, op)
     return positive.adjoint(value) if adjoint else positive(value)
 

@@ -39,6 +39,7 @@ def solve_all(model, params, dtype="float64", **options):
 # optima of zero, sums of norms
 
 
+@pytest.mark.open
 def test_optimum_of_zero():
     rng = np.random.default_rng(0)
     A, C = rng.normal(size=(97, 450)), rng.normal(size=(190, 450))
@@ -53,6 +54,7 @@ def test_optimum_of_zero():
     assert float(solution.gap) <= TOL["float64"]
 
 
+@pytest.mark.open
 def test_sums_of_norms():
     rng = np.random.default_rng(1)
     A, C, D, E = (rng.normal(size=(m, 450)) / 20 for m in (150, 80, 60, 200))
@@ -140,6 +142,7 @@ def test_one_norm_alone(ord):
 # large dense models and long signals
 
 
+@pytest.mark.open
 def test_huber_with_l1():
     rng = np.random.default_rng(2)
     A, truth = rng.normal(size=(1000, 400)), rng.normal(size=400) * (rng.random(400) < 0.1)
@@ -151,6 +154,7 @@ def test_huber_with_l1():
     check_success(solve(model, {"b": data}), best.optimum, error=best.error)
 
 
+@pytest.mark.open
 def test_trend_filter():
     rng = np.random.default_rng(4)
     n = 2000
@@ -163,6 +167,7 @@ def test_trend_filter():
     check_success(solve(model, {"b": data}), best.optimum, error=best.error)
 
 
+@pytest.mark.open
 @pytest.mark.parametrize("spread", [1e-2, 1e-4])
 def test_nearly_parallel_rows(spread):
     rng = np.random.default_rng(6)

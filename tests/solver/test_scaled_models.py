@@ -10,6 +10,8 @@ from tests.solver.survey import STRUCTURES, line
 SAMPLE = [2, 8, 10, 17, 26, 37, 47, 58]
 SEEDS = range(8)
 
+pytestmark = pytest.mark.open
+
 
 def check(structure, seed, form, **options):
     outcome = run_case(structure, seed, form, **options)

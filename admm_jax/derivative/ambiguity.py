@@ -67,7 +67,7 @@ def with_floating(tree: Any, leaves: list) -> Any:
 
 
 def shadow(
-    params: Any, build: Build, penalties: tuple[Penalty, ...], program: np.ndarray, *, warn: bool
+    params: Any, build: Build, penalties: tuple[Penalty, ...], program: np.int32, *, warn: bool
 ) -> tuple[Array, ...] | None:
     """Zeros, one for each number of the penalties and each pattern: the way back from n to the parameters.
 
@@ -110,7 +110,7 @@ def shadow(
     return zeros(*(leaves[i] for i in traced))
 
 
-def _channels(change: Array, teller: Teller, program: np.ndarray, *, warn: bool) -> Array:
+def _channels(change: Array, teller: Teller, program: np.int32, *, warn: bool) -> Array:
     """Zeros, (PATTERNS, *shape), whose transposed gives NaN where the first channel does not cancel."""
     tol = CANCELS[change.dtype.itemsize]
 

@@ -10,7 +10,8 @@ and the gradient of theta is <y + n, ds/dtheta>. So n is sent back beside y on a
 at a parameter, there is no derivative with respect to this parameter: NaN. All others keep theirs. Most of what is not
 unique arrives nowhere: the forces round a cycle of flat pixels, or of a bound that is one number for many pixels.
 
-What arrives is compared with what would if the parts of n did not cancel: those of n times numbers without a pattern.
+What arrives is compared with what would if the parts of n did not cancel, those of n times numbers without a pattern,
+and with the rounding of what the parameter does to all terms.
 """
 
 from __future__ import annotations
@@ -30,17 +31,19 @@ from jax.dtypes import float0
 from admm_jax.derivative.tell import REVERSE, Teller
 from admm_jax.problem import Penalty
 
-PATTERNS = 3  # n itself, and n times this many less one
+CHANNELS = 4  # n, n in two patterns, and the largest |n| everywhere
 CANCELS = {8: 1e-4, 4: 1e-2, 2: 5e-2}  # left of a sum that cancels, of one that does not, by width of the dtype
+ROUNDING = {8: 1e-10, 4: 1e-5, 2: 1e-2}  # of a sum, relative to the whole change of the terms
 
 Build = Callable[[Any], tuple[Penalty, ...]]
 
 
-def patterns(size: int, dtype: Any) -> Array:
-    """(PATTERNS, size): ones, then numbers between 1/2 and 3/2 or their negatives, without a pattern."""
-    ramp = jnp.arange(size, dtype=dtype)
-    mixed = [jnp.sin(k + ramp**1.5) for k in range(1, PATTERNS)]
-    return jnp.stack([jnp.ones(size, dtype), *(jnp.where(v < 0, v - 1 / 2, v + 1 / 2) for v in mixed)])
+def in_channels(n: Array) -> Array:
+    """(CHANNELS, *n.shape): n, then n, and its largest entry, times numbers of size 1/2 to 3/2 without a pattern."""
+    ramp = jnp.arange(n.size, dtype=n.dtype)
+    mixed = [jnp.sin(k + ramp**1.5) for k in range(1, CHANNELS)]
+    first, second, third = (jnp.where(v < 0, v - 1 / 2, v + 1 / 2) for v in mixed)
+    return jnp.stack([n, first * n, second * n, third * jnp.max(jnp.abs(n))])
 
 
 def _is_floating(leaf: Any) -> bool:
@@ -67,12 +70,12 @@ def with_floating(tree: Any, leaves: list) -> Any:
 
 
 def shadow(
-    params: Any, build: Build, penalties: tuple[Penalty, ...], program: np.ndarray | np.int32, *, warn: bool
+    params: Any, build: Build, penalties: tuple[Penalty, ...], program: np.int32, *, warn: bool
 ) -> tuple[Array, ...] | None:
-    """Zeros, one for each number of the penalties and each pattern: the way back from n to the parameters.
+    """Zeros, one for each number of the penalties and each channel: the way back from n to the parameters.
 
-    Their derivative says how the penalties change with `params`, in the channels of the patterns; nothing ever goes
-    forward there. `build`: from the parameters to the `penalties`.
+    Their derivative says how the penalties change with `params`, in each of the channels; nothing ever goes forward
+    there. `build`: from the parameters to the `penalties`.
     """
     leaves, structure = jax.tree.flatten(params)
     traced = [i for i, leaf in enumerate(leaves) if isinstance(leaf, Tracer) and _is_floating(leaf)]
@@ -89,7 +92,7 @@ def shadow(
     @jax.custom_jvp
     def zeros(*values: Array) -> tuple[Array, ...]:
         del values
-        return tuple(jnp.zeros((PATTERNS, *np.shape(leaf)), jnp.result_type(leaf)) for leaf in floating(penalties))
+        return tuple(jnp.zeros((CHANNELS, *np.shape(leaf)), jnp.result_type(leaf)) for leaf in floating(penalties))
 
     def rule(primals: tuple, tangents: tuple) -> tuple[tuple, tuple]:
         moving = [i for i, tangent in enumerate(tangents) if not isinstance(tangent, SymbolicZero)]
@@ -110,23 +113,23 @@ def shadow(
     return zeros(*(leaves[i] for i in traced))
 
 
-def _channels(change: Array, teller: Teller, program: np.ndarray | np.int32, *, warn: bool) -> Array:
-    """Zeros, (PATTERNS, *shape), whose transposed gives NaN where the first channel does not cancel."""
-    tol = CANCELS[change.dtype.itemsize]
+def _channels(change: Array, teller: Teller, program: np.int32, *, warn: bool) -> Array:
+    """Zeros, (CHANNELS, *shape), whose transposed gives NaN where the first channel does not cancel."""
+    width = change.dtype.itemsize
 
     def back(vector: Array) -> Array:
-        arrived = vector.reshape(1 + PATTERNS, *change.shape)[1:]
+        arrived = vector.reshape(1 + CHANNELS, *change.shape)[1:]
         size = jnp.abs(arrived)
-        alone = size[0] > tol * jnp.max(size[1:], axis=0)
+        alone = (size[0] > CANCELS[width] * jnp.maximum(size[1], size[2])) & (size[0] > ROUNDING[width] * size[3])
         if warn:
             jax.debug.callback(partial(teller, REVERSE), program, jnp.any(alone))
         nothing = jnp.zeros_like(arrived)
         return jnp.concatenate([jnp.where(alone, jnp.nan, nothing[:1]), nothing]).ravel()
 
     # one vector, all of it linear in the change: as the derivative and the transposed of custom_linear_solve ask
-    along = jnp.stack([change, *(0 * change for _ in range(PATTERNS))]).ravel()
+    along = jnp.stack([change, *(0 * change for _ in range(CHANNELS))]).ravel()
     solution = lax.custom_linear_solve(lambda v: v, along, lambda _, v: v, lambda _, v: back(v))
-    return solution.reshape(1 + PATTERNS, *change.shape)[1:]
+    return solution.reshape(1 + CHANNELS, *change.shape)[1:]
 
 
 def _complaint(alone: np.ndarray) -> str | None:

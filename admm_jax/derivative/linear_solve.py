@@ -26,7 +26,7 @@ from jax import Array, lax
 from jax.flatten_util import ravel_pytree
 
 from admm_jax.derivative.active import project
-from admm_jax.derivative.ambiguity import patterns
+from admm_jax.derivative.ambiguity import in_channels
 from admm_jax.derivative.conditions import (
     Duals,
     Linearised,
@@ -111,7 +111,7 @@ def solve(
 
     `guess` is where the transposed system starts, for those who have solved a similar one. `asked`: a number, linear in
     the change, that is zero only where nothing changes. `shadows`: zeros, whose cotangents are the multipliers that are
-    not unique, in the channels of `ambiguity.patterns`. `program`: whose warnings are told once.
+    not unique, in the channels of `ambiguity.py`. `program`: whose warnings are told once.
     """
     frozen, converged = lax.stop_gradient((system, converged))
     teller = Teller(unsolved)
@@ -146,8 +146,7 @@ def solve(
 
     def doubtful(y: Duals) -> Array:
         """n in its channels, where the gradient has anything to do with multipliers."""
-        n = ravel_pytree(ambiguous(frozen, stiff_solve))[0]
-        return jnp.where(_size(y) > 0, n[None, :] * patterns(n.size, n.dtype), 0)
+        return jnp.where(_size(y) > 0, in_channels(ravel_pytree(ambiguous(frozen, stiff_solve))[0]), 0)
 
     def forward_solve(b: tuple) -> tuple:
         rhs, asked, shadows = b

@@ -34,7 +34,16 @@ from jax.flatten_util import ravel_pytree
 from admm_jax.derivative import linear_solve, trust
 from admm_jax.derivative.active import has_curved_groups, project
 from admm_jax.derivative.ambiguity import shadow, with_floating
-from admm_jax.derivative.conditions import Linearised, lagrangian, multipliers, right_hand_side, system_at
+from admm_jax.derivative.conditions import (
+    Linearised,
+    changes,
+    forward,
+    lagrangian,
+    multipliers,
+    right_hand_side,
+    scaled,
+    system_at,
+)
 from admm_jax.derivative.tell import program_number
 from admm_jax.derivative.units import Units
 from admm_jax.precision import full_precision
@@ -95,14 +104,21 @@ def _measure(change: Any, dtype: Any) -> Array:
 
 
 def _shadowed(problem: Problem, shadows: tuple[Array, ...], system: Linearised) -> Array:
-    """What the second line's right-hand side becomes in each channel, (PATTERNS, all its entries)."""
+    """What the second line's right-hand side becomes in each channel, (CHANNELS, all its entries).
+
+    In the last it is the change of A x + b and of the prox, which may cancel in the others, and the channel tells their
+    rounding.
+    """
     still = jax.tree.map(lambda leaf: jnp.zeros_like(leaf) if _is_floating(leaf) else _float0(leaf), problem)
 
-    def second(leaves: tuple[Array, ...]) -> Array:
-        change = replace(still, penalties=with_floating(problem.penalties, list(leaves)))
-        return ravel_pytree(right_hand_side(problem, change, system)[1][1])[0]
+    def of(channel: tuple[Array, ...]) -> tuple[Array, Array]:
+        change = replace(still, penalties=with_floating(problem.penalties, list(channel)))
+        shift, (_, s) = right_hand_side(problem, change, system)
+        _, moved, reacted = changes(problem, change, system)
+        return ravel_pytree(s)[0], ravel_pytree(scaled(scaled(moved, 1, forward(system, shift)), 1, reacted))[0]
 
-    return jax.vmap(second)(shadows)
+    line, whole = jax.vmap(of)(shadows)
+    return jnp.concatenate([line[:-1], whole[-1:]])
 
 
 def _solve(

@@ -131,7 +131,13 @@ def initial_rho(problem: Problem, workspace: Workspace, x: Point, curvature: Arr
             strength = jnp.where(squared > tiny, damped, strength)
         else:
             strength = gradient
-        good = (size > tiny) & (strength > tiny) & jnp.isfinite(size) & jnp.isfinite(strength)
+        # in units of the problem's own a size that is rounding says nothing
+        good = (
+            (size > float(jnp.finfo(dtype).eps) ** 0.5)
+            & (strength > tiny)
+            & jnp.isfinite(size)
+            & jnp.isfinite(strength)
+        )
         logs.append(jnp.where(good, jnp.log(jnp.where(good, strength, 1) / jnp.where(good, size, 1)), jnp.nan))
     if not logs:
         return jnp.ones((), dtype)

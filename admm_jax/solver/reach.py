@@ -35,6 +35,7 @@ from admm_jax.solver.vectors import dtype_of
 
 RADIUS = 3.0  # a force within rounding is charged within this many times the size of x
 TIGHTENINGS = 3  # of levels by the price that they give
+UNCERTAIN = 8.0  # units of rounding to which a force is known
 ROUNDING = 100.0  # units of rounding of a sum's terms, within which the sum is zero
 
 
@@ -157,7 +158,10 @@ def price(
         known = jnp.isfinite(bounded[name])
         rest = jnp.where(known, 0, part)
         noisy = jnp.abs(rest) <= reach.noise[name]
-        rounding = jnp.where(jnp.all(noisy), RADIUS * jnp.sum(jnp.abs(rest) * reach.size[name]), jnp.inf)
+        # the force itself is known to some units of rounding of its sum; where levels bound it, it need not be charged so
+        unknown = jnp.where(known, 0, 0 if _has_level(problem, name) else UNCERTAIN * reach.noise[name] / ROUNDING)
+        rounding = jnp.sum((jnp.abs(rest) + unknown) * reach.size[name])
+        rounding = jnp.where(jnp.all(noisy), RADIUS * rounding, jnp.inf)
         by_level = jnp.where(jnp.any(rest != 0), jnp.inf, 0).astype(dtype)
         if _has_level(problem, name):
 

@@ -158,7 +158,7 @@ def price(
         known = jnp.isfinite(bounded[name])
         rest = jnp.where(known, 0, part)
         noisy = jnp.abs(rest) <= reach.noise[name]
-        # the force itself is known to some units of rounding of its sum; where levels bound it, it need not be charged so
+        # the force itself is known to some units of rounding of its sum; where levels bound it that is not charged
         unknown = jnp.where(known, 0, 0 if _has_level(problem, name) else UNCERTAIN * reach.noise[name] / ROUNDING)
         rounding = jnp.sum((jnp.abs(rest) + unknown) * reach.size[name])
         rounding = jnp.where(jnp.all(noisy), RADIUS * rounding, jnp.inf)

@@ -92,6 +92,12 @@ def has_curved_groups(problem: Problem, plan: Plan) -> bool:
     return any(isinstance(f, GroupL2) or (isinstance(f, TotalVariation) and f.p == 2) for f in functions)
 
 
+def extent(problem: Problem, x: Point) -> Array:
+    """The largest entry of x, or what the data say of it."""
+    told = initial_units(problem, data_point(problem, right_hand_side(problem, dtype_of(x)))[0])
+    return lax.stop_gradient(larger(told.point, size_of(x)))
+
+
 def read(problem: Problem, x: Point, duals: tuple[Array, ...]) -> tuple[Reading, ...]:
     """The reading of each penalty of the lifted problem at x and its duals; differentiable in all of them.
 
@@ -100,8 +106,7 @@ def read(problem: Problem, x: Point, duals: tuple[Array, ...]) -> tuple[Reading,
     of its size: it counts as half the digits of x at least, and of what the data say of x, which may be zero.
     """
     out = []
-    told = initial_units(problem, data_point(problem, right_hand_side(problem, dtype_of(x)))[0])
-    largest = lax.stop_gradient(larger(told.point, size_of(x)))
+    largest = extent(problem, x)
     least = largest * jnp.finfo(largest.dtype).eps ** 0.5
     for penalty, dual in zip(lift(problem).penalties, duals, strict=True):
         v = penalty.map(x) + penalty.offset

@@ -27,9 +27,15 @@ from jax import Array, lax
 from jax.core import Tracer
 from jax.custom_derivatives import SymbolicZero
 from jax.dtypes import float0
+from jax.flatten_util import ravel_pytree
 
+from admm_jax.derivative.active import extent
+from admm_jax.derivative.conditions import Duals, Linearised, changes, forward, right_hand_side, scaled
 from admm_jax.derivative.tell import REVERSE, Teller
-from admm_jax.problem import Penalty
+from admm_jax.problem import Penalty, Problem
+from admm_jax.pytree import replace
+from admm_jax.solver.rewrite import lift
+from admm_jax.solver.vectors import probe_signs
 
 CHANNELS = 4  # n, n in two patterns, and the largest |n| everywhere
 CANCELS = {8: 1e-4, 4: 1e-2, 2: 5e-2}  # left of a sum that cancels, of one that does not, by width of the dtype
@@ -50,6 +56,10 @@ def _is_floating(leaf: Any) -> bool:
     return jnp.issubdtype(jnp.result_type(leaf), jnp.floating)
 
 
+def _float0(leaf: Any) -> np.ndarray:
+    return np.zeros(np.shape(leaf), float0)
+
+
 def _as(tangent: Any, primal: Any) -> Array:
     return jnp.asarray(tangent, jnp.result_type(primal))
 
@@ -64,7 +74,7 @@ def with_floating(tree: Any, leaves: list) -> Any:
     given = iter(leaves)
 
     def chosen(leaf: Any) -> Any:
-        return next(given) if _is_floating(leaf) else np.zeros(np.shape(leaf), float0)
+        return next(given) if _is_floating(leaf) else _float0(leaf)
 
     return jax.tree.map(chosen, tree)
 
@@ -111,6 +121,31 @@ def shadow(
 
     zeros.defjvp(rule, symbolic_zeros=True)
     return zeros(*(leaves[i] for i in traced))
+
+
+def arriving(problem: Problem, shadows: tuple[Array, ...], system: Linearised) -> Array:
+    """What the second line's right-hand side becomes in each channel, (CHANNELS, all its entries).
+
+    In the last it is the change of A x + b and of the prox before they cancel, at an x whose entries are all as large
+    as the largest: where x is zero but for rounding, so is the change of A x.
+    """
+    still = jax.tree.map(lambda leaf: jnp.zeros_like(leaf) if _is_floating(leaf) else _float0(leaf), problem)
+    unit = extent(problem, system.x)
+    far = {name: value + unit * probe_signs(value.shape, value.dtype) for name, value in system.x.items()}
+
+    def values(q: Problem) -> Duals:
+        return tuple(penalty.map(far) + penalty.offset for penalty in system.general(lift(q).penalties))
+
+    def of(channel: tuple[Array, ...]) -> tuple[Array, Array]:
+        change = replace(still, penalties=with_floating(problem.penalties, list(channel)))
+        shift, (_, s) = right_hand_side(problem, change, system)
+        _, _, reacted = changes(problem, change, system)
+        moved = jax.jvp(values, (problem,), (change,))[1]
+        whole = scaled(scaled(moved, 1, forward(system, shift)), 1, reacted)
+        return ravel_pytree(s)[0], ravel_pytree(whole)[0]
+
+    line, whole = jax.vmap(of)(shadows)
+    return jnp.concatenate([line[:-1], whole[-1:]])
 
 
 def _channels(change: Array, teller: Teller, program: np.int32, *, warn: bool) -> Array:

@@ -29,21 +29,11 @@ from jax.core import Tracer
 from jax.custom_batching import sequential_vmap
 from jax.custom_derivatives import SymbolicZero
 from jax.dtypes import float0
-from jax.flatten_util import ravel_pytree
 
 from admm_jax.derivative import linear_solve, trust
 from admm_jax.derivative.active import has_curved_groups, project
-from admm_jax.derivative.ambiguity import shadow, with_floating
-from admm_jax.derivative.conditions import (
-    Linearised,
-    changes,
-    forward,
-    lagrangian,
-    multipliers,
-    right_hand_side,
-    scaled,
-    system_at,
-)
+from admm_jax.derivative.ambiguity import arriving, shadow
+from admm_jax.derivative.conditions import lagrangian, multipliers, right_hand_side, system_at
 from admm_jax.derivative.tell import program_number
 from admm_jax.derivative.units import Units
 from admm_jax.precision import full_precision
@@ -87,7 +77,7 @@ def tangent_of(
         solution.converged,
         guess,
         asked=_measure((change.quadratics, change.penalties, change.linear, push) if plan.dense else (), dtype),
-        shadows=_shadowed(problem, shadows, system) if shadows is not None and s else None,
+        shadows=arriving(problem, shadows, system) if shadows is not None and s else None,
         program=program,
     )
     dx = add(shift, project(system.space, t))
@@ -101,24 +91,6 @@ def _measure(change: Any, dtype: Any) -> Array:
     weights = [jnp.sin(1 + jnp.arange(leaf.size, dtype=dtype) ** 1.5) for leaf in leaves]
     parts = (jnp.dot(w, jnp.ravel(leaf)) for w, leaf in zip(weights, leaves, strict=True))
     return sum(parts, start=jnp.zeros((), dtype))
-
-
-def _shadowed(problem: Problem, shadows: tuple[Array, ...], system: Linearised) -> Array:
-    """What the second line's right-hand side becomes in each channel, (CHANNELS, all its entries).
-
-    In the last it is the change of A x + b and of the prox, which may cancel in the others, and the channel tells their
-    rounding.
-    """
-    still = jax.tree.map(lambda leaf: jnp.zeros_like(leaf) if _is_floating(leaf) else _float0(leaf), problem)
-
-    def of(channel: tuple[Array, ...]) -> tuple[Array, Array]:
-        change = replace(still, penalties=with_floating(problem.penalties, list(channel)))
-        shift, (_, s) = right_hand_side(problem, change, system)
-        _, moved, reacted = changes(problem, change, system)
-        return ravel_pytree(s)[0], ravel_pytree(scaled(scaled(moved, 1, forward(system, shift)), 1, reacted))[0]
-
-    line, whole = jax.vmap(of)(shadows)
-    return jnp.concatenate([line[:-1], whole[-1:]])
 
 
 def _solve(

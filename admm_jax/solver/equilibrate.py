@@ -130,7 +130,7 @@ def _least_squares(
     gram, rhs = jnp.zeros((n + 1, n + 1), dtype), jnp.zeros(n + 1, dtype)
 
     def at(column: Array, row: Array | float, cost: Array | float) -> Array:
-        return column + row + cost
+        return column[None, None, :] + row + cost
 
     cost_sums = _Sums(linear).without(scales[0] + scales[2], negligible)
     # s C c
@@ -333,7 +333,7 @@ def equilibrate(problem: Problem, plan: Plan, scaling: Scaling) -> Problem:
     for penalty, row in zip(problem.penalties, scaling.rows, strict=True):
         shape = penalty.map.out_shape
         if plan.dense:
-            matrix = row.ravel()[:, None] * matrix_of(penalty.map) * scaling.columns[VECTOR]
+            matrix = row.ravel()[:, None] * matrix_of(penalty.map) * scaling.columns[VECTOR][None]
             scaled = dense_map(matrix, shape)
         elif penalty.map.identity_on is not None:
             scaled = penalty.map
@@ -344,7 +344,7 @@ def equilibrate(problem: Problem, plan: Plan, scaling: Scaling) -> Problem:
     if plan.dense:
         quadratics = tuple(
             Quadratic(
-                dense_map(matrix_of(q.map) * scaling.columns[VECTOR], q.map.out_shape),
+                dense_map(matrix_of(q.map) * scaling.columns[VECTOR][None], q.map.out_shape),
                 q.data,
                 scaling.cost * q.weight,
                 q.label,

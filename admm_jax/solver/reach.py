@@ -28,7 +28,7 @@ from jax import Array, lax
 from admm_jax.operators.base import Difference
 from admm_jax.problem import LinearMap, Penalty, Point, Problem, Quadratic
 from admm_jax.pytree import pytree_dataclass
-from admm_jax.solver.rewrite import is_matrix, matrix_of
+from admm_jax.solver.rewrite import VECTOR, is_matrix, matrix_of
 from admm_jax.solver.rounding import adjoint_magnitude
 from admm_jax.solver.rounding import magnitude as row_magnitude
 from admm_jax.solver.vectors import dtype_of
@@ -162,7 +162,7 @@ def price(
         unknown = jnp.where(known, 0, 0 if _has_level(problem, name) else UNCERTAIN * reach.noise[name] / ROUNDING)
         rounding = jnp.sum((jnp.abs(rest) + unknown) * reach.size[name])
         rounding = jnp.where(jnp.all(noisy), RADIUS * rounding, jnp.inf)
-        by_level = jnp.where(jnp.any(rest != 0), jnp.inf, 0).astype(dtype)
+        by_level = _by_rows(problem, x, rest, level) if name == VECTOR else _unpriced(rest)
         if _has_level(problem, name):
 
             def tightened(i: Array, before: Array, name: str = name, rest: Array = rest) -> Array:
@@ -173,6 +173,31 @@ def price(
             by_level = lax.fori_loop(0, 1 + TIGHTENINGS, tightened, by_level)  # a loop: compiled once
         total = total + jnp.sum(jnp.where(known, bounded[name], 0)) + jnp.minimum(rounding, by_level)
     return total
+
+
+def _unpriced(force: Array) -> Array:
+    """Infinity, unless there is no force."""
+    return jnp.where(jnp.any(force != 0), jnp.inf, 0).astype(force.dtype)
+
+
+def _by_rows(problem: Problem, x: Point, force: Array, level: Array) -> Array:
+    """The price in a dense problem: each entry by the first term that stands on it alone, a row an entry.
+
+    Where A picks and scales entries, <force, d> over them is <u, A d> with u = force / A.
+    """
+    total, level = jnp.zeros((), force.dtype), jnp.maximum(level, 0)
+    for penalty in problem.penalties:
+        if not is_matrix(penalty.map):
+            continue
+        matrix, shape = matrix_of(penalty.map), penalty.map.out_shape
+        entries = matrix != 0
+        picks = jnp.all(jnp.sum(entries, axis=1) == 1) & jnp.all(jnp.sum(entries, axis=0) <= 1)
+        u = jnp.sum(jnp.where(entries, force[None], 0) / jnp.where(entries, matrix, 1), axis=1).reshape(shape)
+        cost = penalty.function.support(u, level) + jnp.sum(u * (penalty.map(x) + penalty.offset))
+        usable = picks & jnp.isfinite(cost)
+        total = total + jnp.where(usable, jnp.maximum(cost, 0), 0)
+        force = jnp.where(usable & jnp.any(entries, axis=0), 0, force)
+    return total + _unpriced(force)
 
 
 def _has_level(problem: Problem, name: str) -> bool:

@@ -35,7 +35,9 @@ from admm_jax.solver.state import Workspace
 from admm_jax.solver.vectors import select
 
 TRIALS = 150  # evaluations of the inner problem in all
-NEWTON = 15  # accepted steps for one set of multipliers
+TRIALS_OF_SMALL = 500  # where one takes microseconds, and what it settles spares hundreds of iterations
+SMALL = 100  # unknowns
+NEWTON = 40  # accepted steps for one set of multipliers
 LEAST_STEP = 2.0**-13  # of a Newton step
 SHORTEST = 0.1  # of the step tried before
 DAMPING = 1e-2  # of the Hessian, times the length of the gradient
@@ -111,8 +113,10 @@ def polish(
     tiny = jnp.finfo(dtype).tiny
     identity = jnp.eye(x.size, dtype=dtype)
 
+    most = TRIALS_OF_SMALL if x.size <= SMALL else TRIALS
+
     def unfinished(s: _Search) -> Array:
-        return ~s.done & (s.trials < TRIALS)
+        return ~s.done & (s.trials < most)
 
     def body(s: _Search) -> _Search:
         sigma = s.sigma

@@ -41,8 +41,9 @@ NEWTON = 40  # accepted steps for one set of multipliers
 LEAST_STEP = 2.0**-13  # of a Newton step
 SHORTEST = 0.1  # of the step tried before
 DAMPING = 1e-2  # of the Hessian, times the length of the gradient
-OUTER = 14  # updates of the multipliers
-GROWTH = 10.0  # of sigma, at each of them
+OUTER = 20  # updates of the multipliers
+GROWTH = 10.0  # of sigma, at each of them after which the multipliers had not settled fast enough
+FAST = 0.02  # how much of the multipliers' last movement may be left
 CEILING = 1e7  # of sigma, relative to its start
 NEAR = 2.0  # of two sets of multipliers that prove about the same, the later is taken
 
@@ -203,7 +204,10 @@ def polish(
             steepness=jnp.full_like(value, jnp.inf),
             solved=trial,
             p=pair[1],
-            sigma=jnp.minimum(sigma * GROWTH, CEILING * rho),
+            # the multipliers are sigma times a difference that is rounded: no larger than they need it to settle
+            sigma=jnp.where(
+                (moved > FAST * s.moved) | (s.outer == 0), jnp.minimum(sigma * GROWTH, CEILING * rho), sigma
+            ),
             moved=moved,
             best=select(proved <= NEAR * s.least, pair, s.best),
             least=jnp.minimum(proved, s.least),

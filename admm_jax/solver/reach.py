@@ -158,11 +158,12 @@ def price(
         known = jnp.isfinite(bounded[name])
         rest = jnp.where(known, 0, part)
         noisy = jnp.abs(rest) <= reach.noise[name]
-        # the force itself is known to some units of rounding of its sum; where levels bound it that is not charged
+        # the force itself is known to some units of rounding of its sum; of images, whose sums are short, that is not
+        # charged: it would be more than float32 has to tell of so many pixels
         unknown = jnp.where(known, 0, 0 if _has_level(problem, name) else UNCERTAIN * reach.noise[name] / ROUNDING)
-        rounding = jnp.sum((jnp.abs(rest) + unknown) * reach.size[name])
-        rounding = jnp.where(jnp.all(noisy), RADIUS * rounding, jnp.inf)
-        by_level = _by_rows(problem, x, rest, level) if name == VECTOR else _unpriced(rest)
+        larger = jnp.where(rest < 0, rest - unknown, rest + unknown)
+        rounding = jnp.where(jnp.all(noisy), RADIUS * jnp.sum(jnp.abs(larger) * reach.size[name]), jnp.inf)
+        by_level = _by_rows(problem, x, larger, level) if name == VECTOR else _unpriced(rest)
         if _has_level(problem, name):
 
             def tightened(i: Array, before: Array, name: str = name, rest: Array = rest) -> Array:

@@ -33,7 +33,8 @@ from admm_jax.solver.vectors import row_length
 
 RIGID = 1e3  # how much more it counts that an identity stays one
 RIDGE = 1e-7  # holds the scale of what no number of the problem speaks of at one
-NEGLIGIBLE = 1e-7  # of numbers near one: those below say nothing of the units, they are rounding as a rule
+NEGLIGIBLE = 1e-4  # beside the greatest of its kind, once all are scaled, a number says nothing of the units
+PASSES = 5  # of least squares, each without what the last found negligible
 
 
 @pytree_dataclass
@@ -105,6 +106,10 @@ class _Sums:
         self.counts = ((magnitude > 0) & jnp.isfinite(magnitude)).astype(magnitude.dtype)
         self.logs = jnp.where(self.counts > 0, jnp.log(jnp.where(self.counts > 0, magnitude, 1)), 0)
 
+    def greatest(self, shift: Array) -> Array:
+        """The logarithm of the greatest number once they are scaled by exp(shift); -inf if there is none."""
+        return jnp.max(jnp.where(self.counts > 0, self.logs + shift, -jnp.inf), initial=-jnp.inf)
+
     def without(self, shift: Array, negligible: Array) -> _Sums:
         """Without the numbers that are below exp(negligible) once they are scaled by exp(shift)."""
         out = object.__new__(_Sums)
@@ -122,25 +127,44 @@ class _Rows(NamedTuple):
     rigid: bool = False
 
 
+def _at(column: Array, row: Array | float, cost: Array | float) -> Array:
+    return column[None, None, :] + row + cost
+
+
+def _greatest(quadratics: list[_Rows], penalties: list[_Rows], linear: Array, scales: tuple) -> tuple[Array, ...]:
+    """The greatest of the scaled entries, data, and costs and strengths, as logarithms."""
+    columns, rows, cost = scales
+    entries = [_Sums(part.entries).greatest(_at(columns, 0, cost / 2)) for part in quadratics]
+    data = [_Sums(part.data).greatest(cost / 2) for part in quadratics]
+    costs = [_Sums(linear).greatest(columns + cost)]
+    for part, row in zip(penalties, rows, strict=True):
+        entries.append(_Sums(part.entries).greatest(_at(columns, row[:, None, None], 0)))
+        data.append(_Sums(part.data).greatest(row[:, None]))
+        costs.append(_Sums(part.strength).greatest(cost - row[:, None]))
+    none = [jnp.full((), -jnp.inf, linear.dtype)]
+    return tuple(jnp.max(jnp.stack(kind or none)) for kind in (entries, data, costs))
+
+
 def _least_squares(
-    quadratics: list[_Rows], penalties: list[_Rows], linear: Array, scales: tuple, negligible: Array
+    quadratics: list[_Rows], penalties: list[_Rows], linear: Array, scales: tuple, negligible: tuple[Array, ...]
 ) -> tuple[Array, list[Array], Array]:
-    """(log C, log r of each penalty's groups, log s), without what is `negligible` in the earlier `scales`."""
+    """(log C, log r of each penalty's groups, log s), without what is `negligible` in the earlier `scales`.
+
+    That is less than three numbers: of the entries of matrices, of data, and of costs and strengths.
+    """
+    few, small, cheap = negligible
     n, dtype = linear.size, linear.dtype
     gram, rhs = jnp.zeros((n + 1, n + 1), dtype), jnp.zeros(n + 1, dtype)
 
-    def at(column: Array, row: Array | float, cost: Array | float) -> Array:
-        return column[None, None, :] + row + cost
-
-    cost_sums = _Sums(linear).without(scales[0] + scales[2], negligible)
+    cost_sums = _Sums(linear).without(scales[0] + scales[2], cheap)
     # s C c
     gram = gram.at[jnp.arange(n), jnp.arange(n)].add(cost_sums.counts)
     gram = gram.at[:n, n].add(cost_sums.counts).at[n, :n].add(cost_sums.counts)
     gram = gram.at[n, n].add(jnp.sum(cost_sums.counts))
     rhs = rhs.at[:n].add(cost_sums.logs).at[n].add(jnp.sum(cost_sums.logs))
     for part in quadratics:  # sqrt(s w) Q C and sqrt(s w) d
-        entries = _Sums(part.entries).without(at(scales[0], 0, scales[2] / 2), negligible)
-        data = _Sums(part.data).without(scales[2] / 2, negligible)
+        entries = _Sums(part.entries).without(_at(scales[0], 0, scales[2] / 2), few)
+        data = _Sums(part.data).without(scales[2] / 2, small)
         counts, logs = (jnp.sum(value, (0, 1)) for value in (entries.counts, entries.logs))
         gram = gram.at[jnp.arange(n), jnp.arange(n)].add(counts)
         gram = gram.at[:n, n].add(counts / 2).at[n, :n].add(counts / 2)
@@ -149,9 +173,9 @@ def _least_squares(
     groups = []
     for i, part in enumerate(penalties):  # r A C, r b and s w / r, where r is eliminated
         row = scales[1][i][:, None]
-        entries = _Sums(part.entries).without(at(scales[0], row[..., None], 0), negligible)
-        data = _Sums(part.data).without(row, negligible)
-        strength = _Sums(part.strength).without(scales[2] - row, negligible)
+        entries = _Sums(part.entries).without(_at(scales[0], row[..., None], 0), few)
+        data = _Sums(part.data).without(row, small)
+        strength = _Sums(part.strength).without(scales[2] - row, cheap)
         weight = RIGID if part.rigid else 1.0
         counts, logs = (weight * jnp.sum(value, 1) for value in (entries.counts, entries.logs))  # (groups, columns)
         strong = jnp.sum(strength.counts, 1)
@@ -206,10 +230,11 @@ def _solved(quadratics: list[_Rows], penalties: list[_Rows], linear: Array) -> t
     none = (jnp.zeros(linear.size, dtype), [jnp.zeros(len(p.entries), dtype) for p in penalties], jnp.zeros((), dtype))
 
     def again(i: Array, scales: tuple) -> tuple:
-        negligible = jnp.where(i == 0, -jnp.inf, math.log(NEGLIGIBLE))
+        greatest = _greatest(quadratics, penalties, linear, scales)
+        negligible = tuple(jnp.where(i == 0, -jnp.inf, kind + math.log(NEGLIGIBLE)) for kind in greatest)
         return _least_squares(quadratics, penalties, linear, scales, negligible)
 
-    scales = lax.fori_loop(0, 2, again, none)
+    scales = lax.fori_loop(0, PASSES, again, none)
     # a problem without a number that says how large things are, or numbers beyond all range, keeps its units
     good = jnp.isfinite(scales[2]) & jnp.all(jnp.isfinite(scales[0]))
     for row in scales[1]:

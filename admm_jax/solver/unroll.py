@@ -50,4 +50,4 @@ def solve(
     status = jnp.where(reached, Status.SOLVE_OPT_SUCCESS.value, Status.SOLVE_OVER_MAX_ITER.value)
     status = jnp.where(run.status == Status.SOLVE_UNKNOWN.value, status, run.status).astype(jnp.int32)
     end = replace(fixed, state=last, point=point, certificate=certificate, primal_residual=primal, dual_residual=dual)
-    return replace(finish(problem, end, status, plan=plan), objective=objective(lift(inner), point))
+    return replace(finish(problem, end, status, plan=plan), objective=objective(lift(inner), point) / run.scaling.cost)

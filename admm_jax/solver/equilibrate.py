@@ -33,7 +33,8 @@ from admm_jax.solver.vectors import row_length
 
 RIGID = 1e3  # how much more it counts that an identity stays one
 RIDGE = 1e-7  # holds the scale of what no number of the problem speaks of at one
-NEGLIGIBLE = 1e-4  # beside the greatest of its kind, once all are scaled, a number says nothing of the units
+# beside the greatest of its kind, once all are scaled, a number says nothing of the units: entries, data, costs
+NEGLIGIBLE = 1e-4, 1e-2, 1e-2
 PASSES = 5  # of least squares, each without what the last found negligible
 
 
@@ -231,7 +232,10 @@ def _solved(quadratics: list[_Rows], penalties: list[_Rows], linear: Array) -> t
 
     def again(i: Array, scales: tuple) -> tuple:
         greatest = _greatest(quadratics, penalties, linear, scales)
-        negligible = tuple(jnp.where(i == 0, -jnp.inf, kind + math.log(NEGLIGIBLE)) for kind in greatest)
+        negligible = tuple(
+            jnp.where(i == 0, -jnp.inf, kind + math.log(share))
+            for kind, share in zip(greatest, NEGLIGIBLE, strict=True)
+        )
         return _least_squares(quadratics, penalties, linear, scales, negligible)
 
     scales = lax.fori_loop(0, PASSES, again, none)

@@ -417,5 +417,6 @@ def certificate_of(
     problem: Problem, x: Point, e: tuple[Array, ...], p: tuple[Array, ...], zero: Point, units: Units
 ) -> Certificate:
     """Put the numbers together for a point x and duals that are as feasible as they will be."""
+    p = tuple(penalty.function.project_dual(part) for penalty, part in zip(problem.penalties, p, strict=True))
     gap = evaluate(problem, x, e, p, stationarity(problem, e, p, zero), know(problem, x, p, units))
     return proved(first_look(problem, x, p, units), gap, p)

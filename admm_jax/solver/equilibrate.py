@@ -42,7 +42,7 @@ PASSES = 5  # of least squares, each without what the last found negligible
 class Scaling:
     """C by variable, r by penalty, and s; scalars, or of the shape of what they scale.
 
-    `stiffness`: rho^ / rho, where the rows differ for their geometric mean.
+    `stiffness`: rho^ / rho, a power of two; where the rows differ that of their geometric mean.
     """
 
     columns: Point
@@ -252,7 +252,7 @@ def _solved(quadratics: list[_Rows], penalties: list[_Rows], linear: Array) -> t
 
 def _scaling(columns: Point, rows: tuple[Array, ...], cost: Array) -> Scaling:
     logs = [jnp.mean(jnp.log(row)) for row in rows]
-    stiffness = cost * _even(-2 * sum(logs, start=jnp.zeros_like(cost)) / max(len(logs), 1))
+    stiffness = _even(jnp.log(cost) - 2 * sum(logs, start=jnp.zeros_like(cost)) / max(len(logs), 1))
     return Scaling(columns, rows, cost, stiffness)
 
 

@@ -33,7 +33,9 @@ class Option:
 
 
 OPTIONS: dict[str, Option] = {
-    "tol": Option(None, 0, 1, float, "certified relative gap to reach; 1e-6 in float64, 1e-4 in float32"),
+    "tol": Option(
+        None, 0, 1, float, "certified relative gap to reach; 1e-6 in float64, 1e-4 in float32; 0: iterate to the limits"
+    ),
     "feasibility_tol": Option(None, 0, 1, float, "relative constraint violation; 1e-8 in float64, 1e-4 in float32"),
     "max_iterations": Option(10_000, 1, 2**31 - 2, int, "ADMM iterations"),
     "polish": Option(None, 0, 1, bool, "finish on the active set; None: where tol < 1e-5, for isotropic TV 1e-6"),

@@ -76,7 +76,8 @@ def check(problem: Problem, plan: Plan, run: Run, before: State, settings: Setti
     nearer = distance < NEARER * run.distance
     nearer_at = jnp.where(jnp.any(nearer), state.iteration, run.nearer_at)
     patience = jnp.maximum(PATIENCE * nearer_at, LEAST_PATIENCE).astype(jnp.int32)
-    stalled = ~reached & (state.iteration - nearer_at > patience)
+    # a tolerance of zero asks for all iterations that are allowed
+    stalled = ~reached & (settings.tol > 0) & (state.iteration - nearer_at > patience)
     broken = ~jnp.all(jnp.stack([jnp.all(jnp.isfinite(value)) for value in state.x.values()]))
     status = run.status
     for condition, code in (

@@ -326,6 +326,12 @@ def _block_scaling(problem: Problem, dtype: jnp.dtype) -> Scaling:
     return _scaling(scales, kept, jnp.exp(cost))
 
 
+def unscaled(problem: Problem, dtype: jnp.dtype) -> Scaling:
+    """The units that a problem has."""
+    one = jnp.ones((), dtype)
+    return Scaling({name: one for name, _ in problem.variables}, (one,) * len(problem.penalties), one, one)
+
+
 def find_scaling(problem: Problem, plan: Plan, dtype: jnp.dtype) -> Scaling:
     """The units of a problem, of each of its entries in a dense one, else of each variable and term."""
     return lax.stop_gradient(_dense_scaling(problem) if plan.dense else _block_scaling(problem, dtype))

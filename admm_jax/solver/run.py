@@ -11,7 +11,7 @@ from admm_jax.prox.total_variation import TotalVariation
 from admm_jax.pytree import pytree_dataclass, replace
 from admm_jax.solution import History
 from admm_jax.solver.certificate import Certificate, Units, initial_units
-from admm_jax.solver.equilibrate import Scaling
+from admm_jax.solver.equilibrate import Scaling, unscaled
 from admm_jax.solver.plan import Plan
 from admm_jax.solver.state import State, Workspace, data_point, initial_rho, initial_state, make_workspace
 from admm_jax.status import Status
@@ -99,17 +99,18 @@ def begin(
     plan: Plan,
     dtype: jnp.dtype,
     settings: Settings,
-    scaling: Scaling,
     x: Point,
     state: State | None = None,
+    scaling: Scaling | None = None,
 ) -> Run:
     """A run at its start: from the point `x`, or from the `state` of an earlier solve of a like problem.
 
-    The problem is in the units of `scaling`, `x`, `state` and rho in the user's.
+    The problem is in the units of `scaling` (its own as it comes, unless given), `x`, `state` and rho in the user's.
 
     The iterate and the duals of a state go on, its rho does not: it is proportional to lam, and that of another lam
     costs several times the iterations that the start saves.
     """
+    scaling = unscaled(problem, dtype) if scaling is None else scaling
     workspace = make_workspace(problem, plan, dtype)
     data, curvature = data_point(problem, workspace.rhs)
     automatic = initial_rho(problem, workspace, data, curvature)

@@ -122,7 +122,7 @@ def start_run(
     scaling = find_scaling(plain, plan, jnp.dtype(dtype))
     inner = equilibrate(plain, plan, scaling)
     point = {VECTOR: flatten(problem, x)} if plan.dense else x
-    return inner, begin(inner, plan, jnp.dtype(dtype), settings, scaling, point, state)
+    return inner, begin(inner, plan, jnp.dtype(dtype), settings, point, state, scaling)
 
 
 def _resume(problem: Problem, run: Run, limit: Array, settings: Settings, *, plan: Plan) -> Run:

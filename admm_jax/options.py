@@ -64,6 +64,22 @@ OPTIONS: dict[str, Option] = {
         static=True,
         choices=("auto", "sequential", "parallel"),
     ),
+    "range": Option(
+        "auto",
+        -math.inf,
+        math.inf,
+        tuple,
+        "(lowest, highest) value that the certificate seeks minimisers among, None for all; auto: three times the range "
+        "of the data where the x-update is by transforms and the model has no bounds, else all",
+    ),
+    "stop": Option(
+        "certificate",
+        0,
+        0,
+        str,
+        "what tol is of: the certified gap, or the estimate of the gap, which is sooner and proves nothing",
+        choices=("certificate", "estimate"),
+    ),
     "time_limit": Option(math.inf, 0, math.inf, float, "seconds; `optimize` only", pure=False),
     "verbosity": Option(0, 0, 2, int, "0 quiet, 1 a bar, 2 a table; `optimize` only", pure=False),
 }
@@ -108,6 +124,8 @@ def checked(name: str, value: Any) -> Any:
     option = OPTIONS[resolve(name)]
     if value is None and option.default is None:
         return None
+    if option.kind is tuple:
+        return _interval(name, value)
     if option.kind is str:
         if value not in option.choices:
             raise DataError(f"option {name!r} takes {' or '.join(map(repr, option.choices))}, got {value!r}")
@@ -124,6 +142,20 @@ def checked(name: str, value: Any) -> Any:
     if not option.low <= plain <= option.high:
         raise DataError(f"option {name!r} must lie between {option.low:.10g} and {option.high:.10g}, got {value!r}")
     return option.kind(plain)
+
+
+def _interval(name: str, value: Any) -> tuple[float, float] | str | None:
+    """ "auto", None or (low, high)."""
+    if value is None or (isinstance(value, str) and value == "auto"):
+        return value
+    expected = f"option {name!r} takes (lowest, highest), 'auto' or None, got {value!r:.60}"
+    try:
+        low, high = (float(end) for end in value)
+    except (TypeError, ValueError):
+        raise DataError(expected) from None
+    if not low < high:
+        raise DataError(expected)
+    return low, high
 
 
 def merged(base: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

@@ -38,6 +38,9 @@ class Solution:
             of which the duals are an estimate.) Where both |f(x)| and the
             bound on |f(x) - f*| are within the rounding of f's terms, no such number has a meaning: then the optimum
             is zero as far as the dtype can tell, and `gap` is the bound relative to what f is the sum of, some eps.
+        range: (lower, upper) that the values of an image are assumed to lie in by `gap`: no image with values in it is
+            better by more than the gap. Infinite where nothing is assumed, as where the model has bounds of its own.
+        estimate: of the gap, relative; it proves nothing (see `admm_jax.solver.estimate`).
         violation: the largest of any row of a constraint, relative to that row's own terms, bounds and units.
         primal_residual: of the last iterate, relative.
         dual_residual: of the last iterate, relative.
@@ -52,6 +55,8 @@ class Solution:
     values: Point
     objective: Array
     gap: Array
+    range: Array
+    estimate: Array
     violation: Array
     primal_residual: Array
     dual_residual: Array
@@ -84,7 +89,8 @@ class Solution:
         rows = [
             ("status", f"{status.name}: {status.meaning}"),
             ("objective", f"{float(self.objective):.12g}"),
-            ("certified gap", f"{float(self.gap):.1e} (relative)" if np.isfinite(self.gap) else "none was found"),
+            ("certified gap", self._certified()),
+            ("estimated gap", f"{float(self.estimate):.1e} (relative)"),
             ("constraint violation", f"{float(self.violation):.1e} (relative)"),
             ("iterations", str(int(self.iterations))),
             ("residuals", f"primal {float(self.primal_residual):.1e}, dual {float(self.dual_residual):.1e}"),
@@ -97,6 +103,13 @@ class Solution:
             span = f"from {array.min():.6g} to {array.max():.6g}" if array.size else "empty"
             rows.append((f"variable {name}", f"{shape} {array.dtype}, {span}"))
         return rows
+
+    def _certified(self) -> str:
+        if not np.isfinite(self.gap):
+            return "none was found"
+        low, high = (float(end) for end in np.asarray(self.range))
+        among = f", among values from {low:.4g} to {high:.4g}" if np.isfinite(low) or np.isfinite(high) else ""
+        return f"{float(self.gap):.1e} (relative{among})"
 
     def _remedy(self) -> str:
         """What helps where the gap no longer falls."""

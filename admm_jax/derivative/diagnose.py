@@ -24,8 +24,7 @@ from admm_jax.pytree import pytree_dataclass
 from admm_jax.solution import Solution, html_table
 from admm_jax.solver.plan import Plan
 from admm_jax.solver.regions import find_regions
-from admm_jax.solver.run import Settings
-from admm_jax.solver.settings import finishing
+from admm_jax.solver.settings import Settings, finishing
 from admm_jax.solver.solve import solve
 from admm_jax.solver.state import State
 from admm_jax.solver.vectors import add_scaled, dot, norm, probe_signs

@@ -44,8 +44,7 @@ from admm_jax.solver import unroll
 from admm_jax.solver.plan import Plan, polishing
 from admm_jax.solver.programs import Program
 from admm_jax.solver.rewrite import lift
-from admm_jax.solver.run import Settings
-from admm_jax.solver.settings import finishing
+from admm_jax.solver.settings import Settings, finishing
 from admm_jax.solver.solve import solve as solve_only
 from admm_jax.solver.state import State
 from admm_jax.solver.vectors import add

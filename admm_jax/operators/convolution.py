@@ -18,7 +18,7 @@ from jax.typing import DTypeLike
 from admm_jax.operators import correlation as corr
 from admm_jax.operators.base import Operator, Shape
 from admm_jax.operators.convolution_forms import FFTConv2D, SeparableConv2D, SparseConv2D, Window
-from admm_jax.operators.convolution_plan import IMPLEMENTATIONS, choose_implementation, factorise
+from admm_jax.operators.convolution_plan import IMPLEMENTATIONS, choose_implementation, cost_of, factorise
 from admm_jax.pytree import pytree_dataclass, replace, static
 
 __all__ = [
@@ -88,6 +88,13 @@ class Conv2D(Window):
                 f"Conv2D: in mode 'valid' the kernel must fit in the image, got kernel {shape}, image {self.in_shape}"
             )
         return shape[0], shape[1]
+
+    @property
+    def cost(self) -> float:
+        """What an application costs by the fastest implementation, in taps (see `convolution_plan`)."""
+        known = self.kernel if isinstance(self.kernel, np.ndarray) else None
+        name = plan_convolution(self, _float_dtype(self.kernel), jax.default_backend(), known)[0]
+        return cost_of(name, self.kernel_shape, *_structure(known, _float_dtype(self.kernel)))
 
     @property
     def taps(self) -> Array:
@@ -191,10 +198,15 @@ def plan_convolution(
     """
     if op.implementation != "auto":
         return op.implementation, "as asked"
-    factors = None if concrete_kernel is None else factorise(concrete_kernel, dtype=dtype)
-    rank = None if factors is None else factors[0].shape[0]
-    nonzero = None if concrete_kernel is None else int(np.count_nonzero(concrete_kernel))
-    return choose_implementation(op.image_shape, op.kernel_shape, platform, rank, nonzero)
+    return choose_implementation(op.image_shape, op.kernel_shape, platform, *_structure(concrete_kernel, dtype))
+
+
+def _structure(kernel: np.ndarray | None, dtype: DTypeLike) -> tuple[int | None, int | None]:
+    """(rank, number of taps that are not zero) of a kernel that is known."""
+    if kernel is None:
+        return None, None
+    factors = factorise(kernel, dtype=dtype)
+    return None if factors is None else factors[0].shape[0], int(np.count_nonzero(kernel))
 
 
 def _float_dtype(kernel: Array) -> DTypeLike:

@@ -30,6 +30,20 @@ class Window:
     def out_shape(self) -> tuple[int, int]:
         return corr.result_shape(self.image_shape, self.kernel_shape, self.padding)
 
+    @property
+    def taps(self) -> Array:
+        """(p, q), as a correlation reads them."""
+        raise NotImplementedError
+
+    @property
+    def least_periods(self) -> tuple[int, int]:
+        """The periods from which on the periodic convolution is this one, on the frame that it is wanted on."""
+        return corr.least_periods(self.image_shape, self.kernel_shape, self.padding)
+
+    def symbol(self, periods: tuple[int, int]) -> Array:
+        """S with A x = crop F^-1 (S F pad x), F with these `periods`; image and result lie at the origin of both."""
+        return corr.kernel_spectrum(self.taps, self.padding, periods)
+
     def described(self, how: str) -> str:
         """One line for `explain`."""
         p, q = self.kernel_shape
@@ -57,6 +71,10 @@ class SeparableConv2D(Window):
     @property
     def kernel_shape(self) -> tuple[int, int]:  # pyright: ignore[reportIncompatibleVariableOverride]
         return self.columns.shape[-1], self.rows.shape[-1]
+
+    @property
+    def taps(self) -> Array:
+        return jnp.sum(jnp.asarray(self.columns)[:, :, None] * jnp.asarray(self.rows)[:, None, :], axis=0)
 
     @property
     def description(self) -> str:
@@ -134,6 +152,13 @@ class FFTConv2D(Window):
         return corr.fft_shape(self.image_shape, self.kernel_shape, self.padding)
 
     @property
+    def taps(self) -> Array:
+        return corr.kernel_of_spectrum(self.spectrum, self.kernel_shape, self.padding, self.periods)
+
+    def symbol(self, periods: tuple[int, int]) -> Array:
+        return self.spectrum if periods == self.periods else super().symbol(periods)
+
+    @property
     def description(self) -> str:
         return self.described(f"FFT {self.periods[0]}×{self.periods[1]}")
 
@@ -142,3 +167,30 @@ class FFTConv2D(Window):
 
     def adjoint(self, y: Array) -> Array:
         return corr.apply_spectrum(y, jnp.conj(self.spectrum), self.periods, self.image_shape)
+
+
+@pytree_dataclass
+class CircularConv2D:
+    """A periodic convolution by its symbol: x -> F^-1 (S F x).
+
+    Arguments:
+        spectrum: S, complex, (periods[0], periods[1] // 2 + 1).
+        periods: the shape of x and of the result.
+    """
+
+    spectrum: Array
+    periods: tuple[int, int] = static()
+
+    @property
+    def in_shape(self) -> Shape:
+        return self.periods
+
+    @property
+    def out_shape(self) -> Shape:
+        return self.periods
+
+    def __call__(self, x: Array) -> Array:
+        return corr.apply_spectrum(x, self.spectrum, self.periods, self.periods)
+
+    def adjoint(self, y: Array) -> Array:
+        return corr.apply_spectrum(y, jnp.conj(self.spectrum), self.periods, self.periods)

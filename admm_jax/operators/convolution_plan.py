@@ -84,6 +84,16 @@ ACCELERATOR_LAX_TAPS = 16 * 16
 ACCELERATOR_LAX_PIXELS = 512 * 512
 
 
+def cost_of(implementation: str, kernel_shape: tuple[int, int], rank: int | None, nonzero: int | None) -> float:
+    """What an application costs, in taps of shift-and-add; a pair of transforms costs `SHIFT_TAPS`."""
+    p, q = kernel_shape
+    if implementation == "separable" and rank is not None:
+        return float(rank * (p + q))
+    if implementation == "sparse" and nonzero is not None:
+        return SPARSE_COST * nonzero
+    return float(SHIFT_TAPS if implementation == "fft" else p * q)
+
+
 def choose_implementation(
     in_shape: tuple[int, int],
     kernel_shape: tuple[int, int],

@@ -209,10 +209,15 @@ def fft_shape(in_shape: tuple[int, int], kernel_shape: tuple[int, int], padding:
     What is read outside the image, at most `before` or `after` pixels away, must fall on zeros: a period of
     n + max(before, after) is enough, and not n + p - 1. It also holds the output, so that the adjoint shares it.
     """
+    rows, cols = least_periods(in_shape, kernel_shape, padding)
+    return fast_size(rows), fast_size(cols)
+
+
+def least_periods(in_shape: tuple[int, int], kernel_shape: tuple[int, int], padding: Padding) -> tuple[int, int]:
+    """The smallest periods that `fft_shape` may take, fast or not."""
     out_shape = result_shape(in_shape, kernel_shape, padding)
     rows, cols = (
-        fast_size(max(n + max(pad), p, out))
-        for n, p, out, pad in zip(in_shape, kernel_shape, out_shape, padding, strict=True)
+        max(n + max(pad), p, out) for n, p, out, pad in zip(in_shape, kernel_shape, out_shape, padding, strict=True)
     )
     return rows, cols
 
@@ -233,6 +238,15 @@ def kernel_spectrum(taps: Array, padding: Padding, shape: tuple[int, int]) -> Ar
     placed = xp.pad(taps, ((0, shape[0] - p), (0, shape[1] - q)))
     placed = xp.roll(placed, (-padding[0][0], -padding[1][0]), axis=(0, 1))
     return xp.conj(xp.fft.rfft2(placed)).astype(np.result_type(taps.dtype, np.complex64))
+
+
+def kernel_of_spectrum(
+    spectrum: Array, kernel_shape: tuple[int, int], padding: Padding, shape: tuple[int, int]
+) -> Array:
+    """The taps (p, q) that `kernel_spectrum` made the spectrum of, with periods `shape`."""
+    placed = jnp.fft.irfft2(jnp.conj(spectrum), s=shape)
+    placed = jnp.roll(placed, (padding[0][0], padding[1][0]), axis=(0, 1))
+    return placed[: kernel_shape[0], : kernel_shape[1]]
 
 
 def apply_spectrum(x: Array, spectrum: Array, shape: tuple[int, int], crop: tuple[int, int]) -> Array:

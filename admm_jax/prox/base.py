@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from jax import Array
 
@@ -25,6 +25,22 @@ class Function(Protocol):
 
     def prox(self, v: Array, step: Array) -> Array:
         """argmin_z g(z) + ||z - v||^2 / (2 step)."""
+        ...
+
+    def memory(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        """What the prox of a v of this shape starts from the first time; empty where it is a closed form."""
+        ...
+
+    def prox_from(self, v: Array, step: Array, memory: Array, effort: Array | int) -> tuple[Array, Array]:
+        """(`prox`, what the next one starts from); `effort`: the inner steps of one that is no closed form."""
+        ...
+
+    def dual(self, y: Array, memory: Array) -> Array:
+        """The dual p of h in g = h D (D the identity for most) with D^T p = y: y itself, or what the prox remembers."""
+        ...
+
+    def from_dual(self, p: Array, memory: Array) -> tuple[Array, Array]:
+        """(y, memory) with `dual` p, for a memory of the same shape: the inverse of `dual`."""
         ...
 
     def violation(self, v: Array) -> Array:

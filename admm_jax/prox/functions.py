@@ -6,6 +6,8 @@ ball. Weights are scalars or broadcast to v; zero weights are allowed.
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax.numpy as jnp
 from jax import Array
 
@@ -35,7 +37,23 @@ def _within(force: Array, weight: Array, level: Array) -> Array:
     return jnp.where(jnp.isinf(ratio), jnp.inf, ratio * level).astype(force.dtype)
 
 
-class _Penalty:
+class ClosedForm:
+    """A function whose prox is a closed form: it remembers nothing, and its dual is that of the split."""
+
+    def memory(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        return jnp.zeros((0,), dtype)
+
+    def prox_from(self, v: Array, step: Array, memory: Array, effort: Array | int) -> tuple[Array, Array]:
+        return self.prox(v, step), memory  # pyright: ignore[reportAttributeAccessIssue]
+
+    def dual(self, y: Array, memory: Array) -> Array:
+        return y
+
+    def from_dual(self, p: Array, memory: Array) -> tuple[Array, Array]:
+        return p, memory
+
+
+class _Penalty(ClosedForm):
     """A finite function: no point is outside its domain."""
 
     @property
@@ -68,7 +86,7 @@ class _Penalty:
         return self(v) - jnp.sum(p * v)  # pyright: ignore[reportCallIssue]
 
 
-class _Constraint:
+class _Constraint(ClosedForm):
     """An indicator: its prox is the projection, and its value is zero."""
 
     @property

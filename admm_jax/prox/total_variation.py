@@ -11,6 +11,7 @@ dual field p is feasible at any moment and does not depend on t, so it is carrie
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import jax.numpy as jnp
 from jax import Array
@@ -42,6 +43,16 @@ class TotalVariation:
 
     def __call__(self, v: Array) -> Array:
         return self.lifted()(Difference(v.shape)(v))
+
+    def memory(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        """The dual field, zero at first."""
+        return jnp.zeros((len(shape), *shape), dtype)
+
+    def dual(self, y: Array, memory: Array) -> Array:
+        return memory
+
+    def from_dual(self, p: Array, memory: Array) -> tuple[Array, Array]:
+        return Difference(p.shape[1:]).adjoint(p), p
 
     def prox_from(self, v: Array, step: Array, field: Array, iterations: Array | int) -> tuple[Array, Array]:
         """`iterations` steps of FGP from the dual `field`, one more where they are odd; the prox and the new field.

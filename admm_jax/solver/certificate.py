@@ -42,10 +42,13 @@ class Units:
     """The sizes of x; they only matter where x is zero, for there nothing is small beside it.
 
     `point`: as the data suggest it, or the largest that an iterate had; `data`: as the data suggest it, or zero.
+    `lower`, `upper`: the range of values among which minimisers are sought, infinite where none is assumed.
     """
 
     point: Array
     data: Array
+    lower: Point
+    upper: Point
 
     @property
     def digits(self) -> Array:
@@ -126,7 +129,8 @@ def initial_units(problem: Problem, point: Point) -> Units:
         )
         extent, inside = jnp.maximum(extent, asked), jnp.maximum(inside, whole)
     extent = jnp.where(extent > 0, extent, inside)
-    return Units(extent, extent)
+    unbounded = {name: jnp.full((), jnp.inf, dtype) for name in point}
+    return Units(extent, extent, {name: -value for name, value in unbounded.items()}, unbounded)
 
 
 def larger(old: Array, new: Array) -> Array:
@@ -194,7 +198,13 @@ def know(problem: Problem, x: Point, p: tuple[Array, ...], units: Units) -> Know
         tuple(outside),
         tuple(rises),
         terms(problem, x)[0],
-        reach_of(problem, x, units.point, stationarity_magnitude(problem, tuple(r for r, _ in residuals), p, x)),
+        reach_of(
+            problem,
+            x,
+            units.point,
+            stationarity_magnitude(problem, tuple(r for r, _ in residuals), p, x),
+            (units.lower, units.upper),
+        ),
     )
 
 
@@ -385,13 +395,17 @@ def _plain_price(problem: Problem, x: Point, positive: Array, units: Units) -> A
         return jnp.zeros((), dtype_of(x))
     nothing = tuple(jnp.zeros_like(q.map(x)) for q in problem.quadratics)
     size = {name: jnp.abs(value) for name, value in cost.items()}
-    return price(problem, x, reach_of(problem, x, units.point, size), cost, positive, nothing, positive)
+    reach = reach_of(problem, x, units.point, size, (units.lower, units.upper))
+    return price(problem, x, reach, cost, positive, nothing, positive)
 
 
 def proved(certificate: Certificate, gap: Array, p: tuple[Array, ...]) -> Certificate:
     """The certificate with the better of two bounds: `gap`, which p proves, and the plain one."""
     plain = certificate.plain < gap
     gap = jnp.where(plain, certificate.plain, gap)
+    # how far f(x) is below f* at a point outside is told by multipliers that are estimated: only near the constraints
+    far = certificate.violation > float(jnp.finfo(gap.dtype).eps) ** 0.25
+    gap = jnp.where(far, jnp.inf, gap)
     duals = tuple(jnp.where(plain, 0, part) for part in p)
     return replace(
         certificate, gap=gap, relative_gap=relative(certificate.objective, gap, certificate.floor), duals=duals

@@ -46,7 +46,7 @@ def infeasible(problem: Problem, dual_step: tuple[Array, ...], zero: Point, tol:
     no_quadratics = Problem((), problem.penalties, {}, problem.constant, problem.variables)
     nothing = tuple(jnp.zeros(q.map.out_shape, dtype) for q in problem.quadratics)
     left = stationarity(no_cost, nothing, tuple(rays), zero)
-    reach = reach_of(no_quadratics, zero, jnp.zeros((), dtype), {})
+    reach = reach_of(no_quadratics, zero, jnp.zeros((), dtype), {}, ({}, {}))
     size = stationarity_magnitude(no_cost, nothing, tuple(rays), zero)
     drift, still = jnp.zeros((), dtype), jnp.ones((), bool)
     for name, part in left.items():

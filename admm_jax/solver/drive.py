@@ -20,7 +20,8 @@ from admm_jax.progress import Info, Progress, Record
 from admm_jax.pytree import replace
 from admm_jax.solution import History, Solution, oriented
 from admm_jax.solver.plan import Plan
-from admm_jax.solver.run import HISTORY, Run, Settings
+from admm_jax.solver.run import HISTORY, Run
+from admm_jax.solver.settings import Settings
 from admm_jax.solver.solve import FEW_SOLVES, finish, launch, resume, start
 from admm_jax.solver.state import State
 from admm_jax.status import Status
@@ -214,6 +215,8 @@ def _to_numpy(
         values=values,
         objective=infinity,
         gap=infinity,
+        range=np.asarray([-np.inf, np.inf], dtype),
+        estimate=infinity,
         violation=infinity,
         primal_residual=infinity,
         dual_residual=infinity,

@@ -82,21 +82,26 @@ class Scaling:
         """x^ -> x."""
         return {name: value * self.columns[name] for name, value in x.items()}
 
+    def _rows_of(self, splits: tuple[Array, ...]) -> tuple[Array, ...]:
+        """r of each split; those of losses come last (see `decouple`), in the units of the one variable."""
+        more = len(splits) - len(self.rows)
+        return (*self.rows, *(1 / column for column in self.columns.values() for _ in range(more)))
+
     def splits(self, z: tuple[Array, ...]) -> tuple[Array, ...]:
         """z^ -> z."""
-        return tuple(value / row for value, row in zip(z, self.rows, strict=True))
+        return tuple(value / row for value, row in zip(z, self._rows_of(z), strict=True))
 
     def duals(self, p: tuple[Array, ...]) -> tuple[Array, ...]:
         """p^ -> p."""
-        return tuple(value * (row / self.cost) for value, row in zip(p, self.rows, strict=True))
+        return tuple(value * (row / self.cost) for value, row in zip(p, self._rows_of(p), strict=True))
 
     def enter_splits(self, z: tuple[Array, ...]) -> tuple[Array, ...]:
         """z -> z^."""
-        return tuple(value * row for value, row in zip(z, self.rows, strict=True))
+        return tuple(value * row for value, row in zip(z, self._rows_of(z), strict=True))
 
     def enter_duals(self, p: tuple[Array, ...]) -> tuple[Array, ...]:
         """p -> p^."""
-        return tuple(value * (self.cost / row) for value, row in zip(p, self.rows, strict=True))
+        return tuple(value * (self.cost / row) for value, row in zip(p, self._rows_of(p), strict=True))
 
 
 class _Sums:

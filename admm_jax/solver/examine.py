@@ -6,12 +6,10 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from admm_jax.operators.base import Difference
 from admm_jax.problem import Point, Problem
 from admm_jax.prox.functions import Box
-from admm_jax.prox.total_variation import TotalVariation
 from admm_jax.pytree import replace
-from admm_jax.solver import isotropic, newton, regions
+from admm_jax.solver import decouple, isotropic, newton, regions
 from admm_jax.solver.certificate import (
     Certificate,
     Units,
@@ -19,11 +17,14 @@ from admm_jax.solver.certificate import (
     certify,
     likely,
     promise,
+    relative,
     stationarity,
 )
+from admm_jax.solver.estimate import estimated_gap
 from admm_jax.solver.plan import Plan
 from admm_jax.solver.rewrite import VECTOR, lift
-from admm_jax.solver.run import ENDLESS, Run, Settings, duals_of
+from admm_jax.solver.run import ENDLESS, Run, duals_of
+from admm_jax.solver.settings import Settings
 from admm_jax.solver.state import State
 from admm_jax.solver.vectors import select
 
@@ -49,11 +50,38 @@ def candidate(problem: Problem, x: Point, zs: tuple[Array, ...] | None) -> Point
     return out
 
 
-def examine(problem: Problem, plan: Plan, run: Run, settings: Settings) -> tuple[Run, Point, Certificate, Array]:
-    """The best point that this iterate gives, its certificate, and its relative gap or what that is expected to be.
+def _estimate(
+    lifted: Problem, run: Run, point: Point, e: tuple[Array, ...], duals: tuple[Array, ...], look: Certificate
+) -> Array:
+    """The estimate of the relative gap."""
+    zero = {name: jnp.zeros_like(value) for name, value in point.items()}
+    force, at = stationarity(lifted, e, duals, zero), run.state.iteration
+    gap = estimated_gap(lifted, point, e, duals, force, run.seen, at, run.seen_at)
+    return relative(look.objective, gap, look.floor)
+
+
+def _decoupled(problem: Problem, plan: Plan, run: Run) -> tuple[Run, Point, Certificate, Array, Array]:
+    """As `examine`: the splits of the losses are a dual point as they are, and the certificate is of that pair."""
+    lifted, state, count = lift(problem), run.state, len(problem.penalties)
+    shapes = [penalty.map.out_shape for penalty in problem.penalties]
+    zs = tuple(decouple.crop(z, shape) for z, shape in zip(state.z, shapes, strict=False))
+    point = candidate(problem, decouple.leave(problem, state.x), zs)
+    e = decouple.observed(problem, state.z[count:])
+    duals = duals_of(problem, state)
+    zero = {name: jnp.zeros_like(value) for name, value in point.items()}
+    certificate = certificate_of(lifted, point, e, duals, zero, run.units)
+    estimate = _estimate(lifted, run, point, e, duals, certificate)
+    return run, point, certificate, certificate.relative_gap, estimate
+
+
+def examine(problem: Problem, plan: Plan, run: Run, settings: Settings) -> tuple[Run, Point, Certificate, Array, Array]:
+    """The best point that this iterate gives, its certificate, its relative gap or what that is expected to be, and an
+    estimate of it.
 
     Polishing may move the iterate itself.
     """
+    if plan.periods is not None:
+        return _decoupled(problem, plan, run)
     lifted, state = lift(problem), run.state
     duals = duals_of(problem, state)
     if plan.dense:
@@ -71,7 +99,7 @@ def examine(problem: Problem, plan: Plan, run: Run, settings: Settings) -> tuple
             )  # fmt: skip
 
         certificate = lax.cond(first.relative_gap <= goal, lambda: first, completed)
-        return run, point, certificate, certificate.relative_gap
+        return run, point, certificate, certificate.relative_gap, certificate.relative_gap
     point = candidate(problem, state.x, state.z)
     due = took = jnp.zeros((), bool)
     if plan.regions:
@@ -101,7 +129,8 @@ def examine(problem: Problem, plan: Plan, run: Run, settings: Settings) -> tuple
     none = replace(quick, relative_gap=jnp.full_like(quick.gap, jnp.inf))
     certificate = lax.cond(hopeless, lambda: none, full)
     expected = jnp.where(hopeless, plan.promise_kept * quick.relative_gap, certificate.relative_gap)
-    return run, point, certificate, expected
+    e = tuple(q.map(point) - q.data for q in lifted.quadratics)
+    return run, point, certificate, expected, _estimate(lifted, run, point, e, quick.duals, quick)
 
 
 def full_certificate(
@@ -166,8 +195,8 @@ def restart_at(problem: Problem, state: State, x: Point, duals: tuple[Array, ...
     """The state whose iterate is the primal-dual pair (x, duals) of the lifted problem: y = D^T p for TV."""
     zs, ys, fields = [], [], []
     for penalty, dual, old in zip(problem.penalties, duals, state.fields, strict=True):
-        is_tv = isinstance(penalty.function, TotalVariation)
+        y, field = penalty.function.from_dual(dual, old)
         zs.append(penalty.map(x) + penalty.offset)
-        ys.append(Difference(penalty.map.out_shape).adjoint(dual) if is_tv else dual)
-        fields.append(dual if is_tv else old)
+        ys.append(y)
+        fields.append(field)
     return replace(state, x=x, z=tuple(zs), y=tuple(ys), fields=tuple(fields))

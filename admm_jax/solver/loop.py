@@ -16,7 +16,8 @@ from admm_jax.solver.detect import infeasible, unbounded
 from admm_jax.solver.examine import examine
 from admm_jax.solver.plan import Plan
 from admm_jax.solver.rewrite import lift
-from admm_jax.solver.run import HISTORY, Run, Settings, duals_of
+from admm_jax.solver.run import HISTORY, Run, duals_of, iterated, shown
+from admm_jax.solver.settings import Settings
 from admm_jax.solver.state import State
 from admm_jax.solver.step import adapt_rho, residuals, step
 from admm_jax.solver.vectors import dtype_of, select, subtract
@@ -45,31 +46,38 @@ def within(certificate: Certificate, settings: Settings) -> Array:
     return (certificate.relative_gap <= settings.tol) & (certificate.violation <= settings.feasibility_tol)
 
 
-def check(problem: Problem, plan: Plan, run: Run, before: State, settings: Settings) -> Run:
-    """Certify the current iterate, keep it if it is the best, and decide whether to stop."""
+def check(problem: Problem, inner: Problem, plan: Plan, run: Run, before: State, settings: Settings) -> Run:
+    """Certify the current iterate, keep it if it is the best, and decide whether to stop.
+
+    `inner` is the problem that is iterated, which may be a decoupled form of the `problem`.
+    """
     state = run.state
     dtype = dtype_of(state.x)
-    residual = residuals(problem, before, state)
-    run, point, certificate, expected = examine(problem, plan, run, settings)
-    following = plan.next_check(state.iteration, expected / settings.target)
+    residual = residuals(inner, before, state)
+    run, point, certificate, expected, estimate = examine(problem, plan, run, settings)
+    awaited = jnp.where(settings.by_estimate, jnp.minimum(estimate, expected), expected)
+    following = plan.next_check(state.iteration, awaited / settings.target)
     if plan.regions or plan.polish_later:
         following = jnp.where(settings.polish, jnp.minimum(following, run.polish_at), following)
         following = jnp.maximum(following, state.iteration + 1)
-    keep = better(certificate, run.certificate, settings)
+    near = settings.by_estimate & (estimate <= settings.tol) & (certificate.violation <= settings.feasibility_tol)
+    seen = point
+    keep = better(certificate, run.certificate, settings) | near
     point = select(keep, point, run.point)
     certificate = select(keep, certificate, run.certificate)
+    estimate = jnp.minimum(jnp.where(keep, estimate, run.estimate), certificate.relative_gap)
 
     reached = within(certificate, settings)
     overtime = jnp.maximum(OVERTIME * state.iteration, LEAST_OVERTIME).astype(jnp.int32)
     ends = jnp.where(reached, jnp.minimum(run.ends, state.iteration + overtime), run.ends)
     success = reached & ((certificate.relative_gap <= settings.target) | (state.iteration >= ends))
     lifted = lift(problem)
-    zero = {name: jnp.zeros_like(value) for name, value in state.x.items()}
+    zero = problem.zeros(dtype)
     steps = zip(duals_of(problem, state), duals_of(problem, before), strict=True)
     ray_tol = jnp.asarray(1e-6 if dtype == jnp.float64 else 1e-4, dtype)
     empty = infeasible(lifted, tuple(new - old for new, old in steps), zero, ray_tol)
     # without penalties x does not creep away, it lands as far off as rounding lets it
-    ray = subtract(state.x, before.x) if problem.penalties else state.x
+    ray = shown(problem, plan, subtract(state.x, before.x) if problem.penalties else state.x)
     endless = unbounded(lifted, ray, ray_tol)
     # what is proved, what seems about to be, and the violation: while any of them falls there is progress
     distance = jnp.stack([certificate.relative_gap, expected, certificate.violation])
@@ -81,6 +89,7 @@ def check(problem: Problem, plan: Plan, run: Run, before: State, settings: Setti
     broken = ~jnp.all(jnp.stack([jnp.all(jnp.isfinite(value)) for value in state.x.values()]))
     status = run.status
     for condition, code in (
+        (near, Status.SOLVE_ESTIMATE_REACHED),
         (stalled, Status.SOLVE_STALLED),
         (endless, Status.SOLVE_UNBOUNDED),
         (empty, Status.SOLVE_INFEASIBLE),
@@ -92,13 +101,16 @@ def check(problem: Problem, plan: Plan, run: Run, before: State, settings: Setti
     iterate = select(settings.adapt, adapted, run.state)
     slot = jnp.minimum(run.checks, HISTORY - 1)
     value, rho = certificate.objective / run.scaling.cost, before.rho / run.scaling.stiffness
-    seen = (state.iteration.astype(dtype), value, certificate.relative_gap, *residual, rho)
-    history = run.history.at[slot].set(jnp.stack(seen))
+    entry = (state.iteration.astype(dtype), value, certificate.relative_gap, *residual, rho)
+    history = run.history.at[slot].set(jnp.stack(entry))
     return replace(
         run,
         state=iterate,
         point=point,
         certificate=certificate,
+        estimate=estimate,
+        seen=seen,
+        seen_at=state.iteration,
         primal_residual=residual[0],
         dual_residual=residual[1],
         checks=run.checks + 1,
@@ -114,6 +126,7 @@ def check(problem: Problem, plan: Plan, run: Run, before: State, settings: Setti
 def advance(problem: Problem, plan: Plan, run: Run, limit: Array, settings: Settings) -> Run:
     """Iterate until `limit` iterations have been done in all, or a check decides."""
     limit = jnp.minimum(limit, settings.max_iterations)
+    inner = iterated(problem, plan)  # once, outside the loop
 
     def unfinished(run: Run) -> Array:
         return (run.state.iteration < limit) & (run.status == Status.SOLVE_UNKNOWN.value)
@@ -123,13 +136,13 @@ def advance(problem: Problem, plan: Plan, run: Run, limit: Array, settings: Sett
 
         def one(carry: tuple[State, State, Array]) -> tuple[State, State, Array]:
             _, before, extent = carry
-            state = step(problem, plan, run.workspace, before)
+            state = step(inner, plan, run.workspace, before)
             return before, state, larger(extent, size_of(state.x))
 
         start = run.state, run.state, run.units.point
         before, state, extent = lax.while_loop(lambda carry: carry[1].iteration < target, one, start)
         run = replace(run, state=state, units=replace(run.units, point=extent))
         due = (state.iteration >= run.next_check) | (state.iteration >= settings.max_iterations)
-        return lax.cond(due, lambda: check(problem, plan, run, before, settings), lambda: run)
+        return lax.cond(due, lambda: check(problem, inner, plan, run, before, settings), lambda: run)
 
     return lax.while_loop(unfinished, body, run)

@@ -12,12 +12,16 @@ from jax import Array
 from admm_jax.problem import Problem
 from admm_jax.prox.total_variation import TotalVariation
 from admm_jax.solver import regions
+from admm_jax.solver.decouple import periods_of
 
 DENSE_VARIABLES = 400  # above it one factorisation costs more than a handful of matrix-free products
 SMALLEST_IMAGE = 64  # pixels
 DENSE_ENTRIES = 4_000_000  # entries of all matrices together: 32 MB in float64
 # isotropic TV on 256² pixels is brought to 1e-6 by 475 iterations, in 5 s; polishing it, to 4e-12, takes 66
 ISOTROPIC_POLISH_BELOW = 1e-6
+
+
+TRANSFORMS_FROM = 60.0  # taps: a convolution that costs more is worth an x-update by transforms
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,7 @@ class Plan:
     polish_later: bool = False  # a program without polishing, to be followed from `first_polish` on by one that has it
     polish_every: int = 15
     sequential: bool = False  # under `vmap`, one problem after another
+    periods: tuple[int, int] | None = None  # decoupled, with an x-update that is diagonal in Fourier with these periods
     unroll: int = 0  # so many iterations exactly, to be differentiated one by one; 0: iterate until the gap is reached
     derivative_nan: bool = True  # a derivative that has no basis becomes NaN
     derivative_warning: bool = True  # one that is in doubt is warned of
@@ -67,6 +72,8 @@ class Plan:
         """The x-update in words."""
         if self.dense:
             return "Cholesky factorisation, renewed when rho changes"
+        if self.periods is not None:
+            return f"exact, in transforms of {self.periods[0]}×{self.periods[1]} (mask decoupling)"
         return f"up to {self.cg_steps} conjugate gradient steps, warm-started"
 
 
@@ -82,11 +89,21 @@ def make_plan(problem: Problem) -> Plan:
     dense = dense and not (variables > SMALLEST_IMAGE and regions.applies(problem))
     if dense:
         return Plan(dense=True, rho_tolerance=3.0)
+    periods = periods_of(problem)
+    if periods is not None and transforms_pay(problem):
+        return Plan(dense=False, periods=periods)
     isotropic = any(isinstance(p.function, TotalVariation) and p.function.p == 2 for p in problem.penalties)
     below = ISOTROPIC_POLISH_BELOW if isotropic else Plan.polish_below
     return polishing(Plan(dense=False, polish_below=below), problem)
 
 
+def transforms_pay(problem: Problem) -> bool:
+    """Whether a convolution costs so much that an exact x-update by transforms is cheaper than conjugate gradients."""
+    ops = [op for quadratic in problem.quadratics for chain in quadratic.map.chains for op in chain.ops]
+    return max((getattr(op, "cost", 0.0) for op in ops), default=0.0) >= TRANSFORMS_FROM
+
+
 def polishing(plan: Plan, problem: Problem) -> Plan:
     """The plan with polishing on the flat regions, where it applies."""
-    return dataclasses.replace(plan, regions=not plan.dense and regions.applies(problem))
+    pays = not plan.dense and plan.periods is None and regions.applies(problem)
+    return dataclasses.replace(plan, regions=pays)

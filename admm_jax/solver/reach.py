@@ -70,8 +70,8 @@ def interval(penalty: Penalty, ends: tuple[Array, Array], shape: tuple[int, ...]
     )
 
 
-def reach_of(problem: Problem, x: Point, unit: Array, magnitude: Point) -> Reach:
-    """The reach of x, whose size is at least the `unit`; `magnitude`: what the stationarity is a sum of."""
+def own_bounds(problem: Problem, x: Point) -> tuple[Point, Point]:
+    """(lower, upper) of each variable by the problem's own constraints, infinite where there are none."""
     lower = {name: jnp.full_like(value, -jnp.inf) for name, value in x.items()}
     upper = {name: jnp.full_like(value, jnp.inf) for name, value in x.items()}
     for penalty in problem.penalties:
@@ -80,6 +80,19 @@ def reach_of(problem: Problem, x: Point, unit: Array, magnitude: Point) -> Reach
         if ends is not None and (penalty.map.identity_on is not None or is_matrix(penalty.map)):
             low, high = interval(penalty, ends, x[name].shape)
             lower[name], upper[name] = jnp.maximum(lower[name], low), jnp.minimum(upper[name], high)
+    return lower, upper
+
+
+def reach_of(problem: Problem, x: Point, unit: Array, magnitude: Point, assumed: tuple[Point, Point]) -> Reach:
+    """The reach of x, whose size is at least the `unit`, among minimisers with values in the range `assumed`.
+
+    `magnitude`: what the stationarity is a sum of.
+    """
+    lower, upper = own_bounds(problem, x)
+    # a range that leaves out x itself is no range of its minimisers
+    low, high = assumed
+    lower = {n: jnp.maximum(value, jnp.minimum(low[n], x[n])) if n in low else value for n, value in lower.items()}
+    upper = {n: jnp.minimum(value, jnp.maximum(high[n], x[n])) if n in high else value for n, value in upper.items()}
     size = {name: jnp.maximum(jnp.abs(value), unit) for name, value in x.items()}
     noise: Point = {
         name: ROUNDING * float(jnp.finfo(value.dtype).eps) * magnitude.get(name, jnp.zeros((), value.dtype))

@@ -7,35 +7,20 @@ import jax.numpy as jnp
 from jax import Array
 
 from admm_jax.problem import Point, Problem
-from admm_jax.prox.total_variation import TotalVariation
 from admm_jax.pytree import pytree_dataclass, replace
 from admm_jax.solution import History
+from admm_jax.solver import decouple
 from admm_jax.solver.certificate import Certificate, Units, initial_units
 from admm_jax.solver.equilibrate import Scaling, unscaled
 from admm_jax.solver.plan import Plan
+from admm_jax.solver.rewrite import lift
+from admm_jax.solver.settings import Settings
 from admm_jax.solver.state import State, Workspace, data_point, initial_rho, initial_state, make_workspace
+from admm_jax.solver.value_range import assumed_range, needed
 from admm_jax.status import Status
 
 ENDLESS = 2**31 - 1
 HISTORY = 256  # checks recorded; they grow further apart, so this is never reached in practice
-
-
-@pytree_dataclass
-class Settings:
-    """Numbers that a solve is run with; none of them changes the program.
-
-    `tol`: of the certified relative gap; `feasibility_tol`: of the relative constraint violation; `polish`: whether
-    to; `rho`: the starting penalty parameter, 0 for the automatic one; `adapt`: whether rho may change; `target`: the
-    gap to go on to once `tol` is reached, for at most `OVERTIME` as many iterations as `tol` took.
-    """
-
-    tol: Array
-    feasibility_tol: Array
-    max_iterations: Array
-    polish: Array
-    rho: Array
-    adapt: Array
-    target: Array
 
 
 @pytree_dataclass
@@ -51,7 +36,9 @@ class Run:
     scaling: Scaling
     point: Point
     certificate: Certificate
+    estimate: Array  # of the gap of `point`, relative: see `estimate.py`
     units: Units
+    range: Array  # (lower, upper) that the certificate assumes, in the user's units
     primal_residual: Array
     dual_residual: Array
     start_rho: Array
@@ -62,14 +49,29 @@ class Run:
     ends: Array  # the iteration at which a run that has reached `tol` gives up on `target`
     distance: Array
     nearer_at: Array
+    seen: Point  # the point of the last check, and its iteration
+    seen_at: Array
     status: Array
     history: Array  # (HISTORY, fields of History)
 
 
+def iterated(problem: Problem, plan: Plan) -> Problem:
+    """The problem that the steps are of: as it is, or decoupled."""
+    return problem if plan.periods is None else decouple.decouple(problem, plan.periods)
+
+
+def shown(problem: Problem, plan: Plan, x: Point) -> Point:
+    """A point of the problem that is iterated, as one of the problem itself."""
+    return x if plan.periods is None else decouple.leave(problem, x)
+
+
 def duals_of(problem: Problem, state: State) -> tuple[Array, ...]:
     """The duals of the lifted problem: Chambolle's field for TV, y for the rest."""
-    pairs = zip(problem.penalties, state.y, state.fields, strict=True)
-    return tuple(field if isinstance(p.function, TotalVariation) else y for p, y, field in pairs)
+    # a decoupled problem has further splits, and frames that are larger
+    pairs = zip(problem.penalties, state.y, state.fields, strict=False)
+    duals = tuple(penalty.function.dual(y, field) for penalty, y, field in pairs)
+    whole = [penalty.map.out_shape for penalty in lift(problem).penalties]
+    return tuple(decouple.crop(dual, shape) for dual, shape in zip(duals, whole, strict=True))
 
 
 def invalid(problem: Problem) -> Array:
@@ -111,23 +113,31 @@ def begin(
     costs several times the iterations that the start saves.
     """
     scaling = unscaled(problem, dtype) if scaling is None else scaling
-    workspace = make_workspace(problem, plan, dtype)
+    workspace, inner = make_workspace(problem, plan, dtype), iterated(problem, plan)
     data, curvature = data_point(problem, workspace.rhs)
     automatic = initial_rho(problem, workspace, data, curvature)
     rho = jnp.where(settings.rho > 0, settings.rho * scaling.stiffness, automatic).astype(dtype)
-    fresh = current = initial_state(problem, plan, workspace, rho, scaling.enter(x))
+    start = scaling.enter(x)
+    if plan.periods is not None:
+        start = decouple.enter(decouple.observed_start(problem, start), plan.periods)
+    fresh = current = initial_state(inner, plan, workspace, rho, start)
+    if plan.periods is not None:
+        fresh = current = replace(fresh, ratios=decouple.ratios(inner, rho))
     if state is not None:
         entered = scaling.enter_state(state)
-        current = replace(entered, factor=fresh.factor, rho=rho, iteration=fresh.iteration)
+        current = replace(entered, factor=fresh.factor, rho=rho, iteration=fresh.iteration, ratios=fresh.ratios)
     infinity = jnp.full((), jnp.inf, dtype)
     lifted_duals = tuple(jnp.zeros_like(p) for p in duals_of(problem, current))
+    units = replace(initial_units(problem, data), **assumed_range(problem, plan, settings, scaling))
     return Run(
         state=current,
         workspace=workspace,
         scaling=scaling,
-        point=current.x,
+        point=shown(problem, plan, current.x),
         certificate=Certificate(infinity, infinity, infinity, infinity, infinity, infinity, lifted_duals),
-        units=initial_units(problem, data),
+        estimate=infinity,
+        units=units,
+        range=jnp.stack(needed(problem, shown(problem, plan, current.x), units.lower, units.upper, scaling)),
         primal_residual=infinity,
         dual_residual=infinity,
         start_rho=rho,
@@ -138,6 +148,8 @@ def begin(
         ends=jnp.asarray(ENDLESS, jnp.int32),
         distance=jnp.full(3, jnp.inf, dtype),
         nearer_at=jnp.zeros((), jnp.int32),
+        seen=shown(problem, plan, current.x),
+        seen_at=jnp.zeros((), jnp.int32),
         status=_first_status(problem),
         history=jnp.full((HISTORY, len(History._fields)), jnp.nan, dtype),
     )

@@ -7,10 +7,10 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
-from admm_jax.pytree import replace
+from admm_jax.pytree import pytree_dataclass, replace
 from admm_jax.solver.plan import Plan
-from admm_jax.solver.run import Settings
 
 TOLERANCES = {  # by the width of the dtype: (gap, feasibility)
     8: (1e-6, 1e-8),
@@ -20,12 +20,37 @@ FINISHED = {8: 1e-10, 4: 2e-6}  # gaps at which an active set is settled
 FINISHED_CURVED = {8: 1e-12, 4: 2e-6}  # where small groups of a norm are curved: they must be known to some digits
 
 
+@pytree_dataclass
+class Settings:
+    """Numbers that a solve is run with; none of them changes the program.
+
+    `tol`: of the certified relative gap; `feasibility_tol`: of the relative constraint violation; `polish`: whether
+    to; `rho`: the starting penalty parameter, 0 for the automatic one; `adapt`: whether rho may change; `target`: the
+    gap to go on to once `tol` is reached, for at most `OVERTIME` as many iterations as `tol` took; `lower`, `upper`: the
+    range of values that is assumed of minimisers, in the user's units, infinite for none and NaN for the automatic one;
+    `by_estimate`: whether `tol` is of the estimate of the gap.
+    """
+
+    tol: Array
+    feasibility_tol: Array
+    max_iterations: Array
+    polish: Array
+    rho: Array
+    adapt: Array
+    target: Array
+    lower: Array
+    upper: Array
+    by_estimate: Array
+
+
 def settings_for(options: Mapping[str, Any], dtype: np.dtype, polish_below: float = Plan.polish_below) -> Settings:
     """The settings of a run in `dtype`, automatic ones filled in. Options may be traced numbers."""
     gap, feasibility = TOLERANCES[8 if dtype.itemsize >= 8 else 4]
     tol = options["tol"] if options["tol"] is not None else gap
     feasibility_tol = options["feasibility_tol"] if options["feasibility_tol"] is not None else feasibility
     polish = options["polish"] if options["polish"] is not None else tol < polish_below
+
+    lower, upper = {"auto": (np.nan, np.nan), None: (-np.inf, np.inf)}.get(options["range"], options["range"])
 
     def number(value: Any, kind: Any) -> Any:
         return value.astype(kind) if hasattr(value, "astype") else np.asarray(value, kind)
@@ -38,6 +63,9 @@ def settings_for(options: Mapping[str, Any], dtype: np.dtype, polish_below: floa
         rho=number(options["rho"], dtype),
         adapt=number(options["adapt_rho"], bool),
         target=number(tol, dtype),
+        lower=number(lower, dtype),
+        upper=number(upper, dtype),
+        by_estimate=number(options["stop"] == "estimate", bool),
     )
 
 

@@ -22,7 +22,8 @@ from admm_jax.solver.loop import advance, within
 from admm_jax.solver.plan import Plan, make_plan
 from admm_jax.solver.programs import Program
 from admm_jax.solver.rewrite import VECTOR, densify, flatten, lift, unflatten
-from admm_jax.solver.run import Run, Settings, begin
+from admm_jax.solver.run import Run, begin
+from admm_jax.solver.settings import Settings
 from admm_jax.solver.state import State
 from admm_jax.status import Status
 
@@ -99,6 +100,9 @@ def fits(state: Any, problem: Problem, plan: Plan) -> bool:
     """Whether a state, that of a solution with the same variables, belongs to a problem of this structure."""
     splits: list[tuple[int, ...]] = []
     fields: list[tuple[int, ...]] = []
+    if plan.periods is not None:
+        frames = [plan.periods] * (len(problem.penalties) + len(problem.quadratics))
+        return isinstance(state, State) and [np.shape(z) for z in state.z] == frames
     for penalty in problem.penalties:
         shape, is_tv = penalty.map.out_shape, isinstance(penalty.function, TotalVariation)
         differences = Difference(shape).out_shape if is_tv else (0,)
@@ -165,6 +169,8 @@ def finish(problem: Problem, run: Run, status: Any, *, plan: Plan) -> Solution:
         values=unflatten(problem, point[VECTOR]) if plan.dense else point,
         objective=certificate.objective / scaling.cost,
         gap=certificate.relative_gap,
+        range=run.range,
+        estimate=run.estimate,
         violation=certificate.violation,
         primal_residual=run.primal_residual,
         dual_residual=run.dual_residual,

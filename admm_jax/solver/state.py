@@ -28,7 +28,8 @@ class State:
     """One ADMM iterate.
 
     z_j splits A_j x + b_j; y_j is the unscaled dual, y_j in dg_j(z_j); `fields` are the Chambolle dual fields of the
-    TV terms (zero-size for other terms); `factor` belongs to the current rho.
+    TV terms (zero-size for other terms); `factor` belongs to the current rho. Splits have penalty parameters of their
+    own, rho times their `ratios`, where there are any.
     """
 
     x: Point
@@ -38,6 +39,14 @@ class State:
     rho: Array
     factor: Array
     iteration: Array
+    ratios: tuple[Array, ...] = ()
+
+
+def rhos_of(problem: Problem, state: State) -> tuple[Array, ...]:
+    """The penalty parameter of each split."""
+    if not state.ratios:
+        return (state.rho,) * len(problem.penalties)
+    return tuple(state.rho * ratio for ratio in state.ratios)
 
 
 @pytree_dataclass
@@ -158,9 +167,6 @@ def initial_state(problem: Problem, plan: Plan, workspace: Workspace, rho: Array
     dtype = rho.dtype
     z = tuple(p.map(x) + offset_of(p.map.out_shape, p.offset, dtype) for p in problem.penalties)
     y = tuple(jnp.zeros_like(v) for v in z)
-    fields = tuple(
-        jnp.zeros((v.ndim, *v.shape) if isinstance(p.function, TotalVariation) else (0,), dtype)
-        for p, v in zip(problem.penalties, z, strict=True)
-    )
+    fields = tuple(p.function.memory(v.shape, dtype) for p, v in zip(problem.penalties, z, strict=True))
     factor = factorise(workspace, plan, rho)
     return State(x=x, z=z, y=y, fields=fields, rho=rho, factor=factor, iteration=jnp.zeros((), jnp.int32))

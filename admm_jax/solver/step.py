@@ -10,66 +10,30 @@ Boyd, Parikh, Chu, Peleato & Eckstein 2011, sections 3.1-3.4; over-relaxation: E
 
 from __future__ import annotations
 
-from functools import partial
-
 import jax.numpy as jnp
-import jax.scipy.linalg as jsl
-from jax import Array, lax
+from jax import Array
 
-from admm_jax.problem import Penalty, Point, Problem
-from admm_jax.prox.total_variation import TotalVariation
+from admm_jax.problem import Problem
 from admm_jax.pytree import replace
-from admm_jax.solver.linear import conjugate_gradients, normal
 from admm_jax.solver.plan import Plan
-from admm_jax.solver.rewrite import VECTOR
-from admm_jax.solver.state import RHO_RANGE, State, Workspace, factorise
+from admm_jax.solver.state import RHO_RANGE, State, Workspace, factorise, rhos_of
 from admm_jax.solver.vectors import add, dtype_of, norm, row_length
-
-UNROLLED_STEPS = 500  # conjugate gradient steps, at most, of an x-update that is differentiated
-
-
-def x_update(problem: Problem, plan: Plan, workspace: Workspace, state: State) -> Point:
-    """Solve the x-update's linear system: exactly when dense, by a few warm-started CG steps when not."""
-    rhs = workspace.rhs
-    for penalty, z, y in zip(problem.penalties, state.z, state.y, strict=True):
-        rhs = add(rhs, penalty.map.adjoint(state.rho * (z - penalty.offset) - y))
-    if plan.dense:
-        return {VECTOR: jsl.cho_solve((state.factor, True), rhs[VECTOR])}
-    rhos = (state.rho,) * len(problem.penalties)
-    operator = partial(normal, problem, rhos)
-    if plan.unroll:  # to rounding: the step is differentiated as the exact solve of its linear system
-        tol = 4 * float(jnp.finfo(dtype_of(rhs)).eps)
-        zero = {name: jnp.zeros_like(value) for name, value in rhs.items()}
-
-        def exactly(_: object, b: Point) -> Point:
-            return conjugate_gradients(operator, b, zero, steps=UNROLLED_STEPS, tol=tol)
-
-        return lax.custom_linear_solve(operator, rhs, exactly, symmetric=True)
-    return conjugate_gradients(operator, rhs, state.x, steps=plan.cg_steps, tol=plan.cg_tol)
-
-
-def z_update(penalty: Penalty, plan: Plan, v: Array, rho: Array, field: Array, iteration: Array) -> tuple[Array, Array]:
-    """The prox of one penalty; TV continues from its dual field, in more steps as the iteration goes on.
-
-    Each call starts its momentum anew, so that a fixed number of steps would in the end be plain projected gradient.
-    """
-    if isinstance(penalty.function, TotalVariation):
-        steps = jnp.minimum(plan.prox_steps + iteration // plan.prox_growth, plan.most_prox_steps)
-        if plan.unroll:  # reverse mode needs a number of steps that is known
-            steps = plan.prox_steps
-        return penalty.function.prox_from(v, 1 / rho, field, steps)
-    return penalty.function.prox(v, 1 / rho), field
+from admm_jax.solver.x_update import x_update
 
 
 def step(problem: Problem, plan: Plan, workspace: Workspace, state: State) -> State:
     """One iteration: state in, state out."""
-    rho = state.rho
-    x = x_update(problem, plan, workspace, state)
+    x, images = x_update(problem, plan, workspace, state)
     zs, ys, fields = [], [], []
-    for penalty, z, y, field in zip(problem.penalties, state.z, state.y, state.fields, strict=True):
-        value = penalty.map(x) + penalty.offset
+    # each prox that is no closed form starts its momentum anew, so that a fixed number of steps would in the end be
+    # plain projected gradient
+    effort = jnp.minimum(plan.prox_steps + state.iteration // plan.prox_growth, plan.most_prox_steps)
+    if plan.unroll:  # reverse mode needs a number of steps that is known
+        effort = plan.prox_steps
+    splits = zip(problem.penalties, images, state.z, state.y, state.fields, rhos_of(problem, state), strict=True)
+    for penalty, value, z, y, field, rho in splits:
         v = plan.relaxation * value + (1 - plan.relaxation) * z + y / rho
-        z, field = z_update(penalty, plan, v, rho, field, state.iteration)
+        z, field = penalty.function.prox_from(v, 1 / rho, field, effort)
         zs.append(z)
         ys.append(rho * (v - z))
         fields.append(field)
@@ -90,12 +54,13 @@ def residuals(problem: Problem, before: State, after: State) -> tuple[Array, Arr
     gap, value_size, split_size = jnp.zeros((), dtype), jnp.zeros((), dtype), jnp.zeros((), dtype)
     change = {name: jnp.zeros_like(value) for name, value in after.x.items()}
     force = gap
-    for penalty, old, new, y in zip(problem.penalties, before.z, after.z, after.y, strict=True):
+    splits = zip(problem.penalties, before.z, after.z, after.y, rhos_of(problem, after), strict=True)
+    for penalty, old, new, y, rho in splits:
         value = penalty.map(after.x) + penalty.offset
         gap = gap + jnp.sum((value - new) ** 2)
         value_size = value_size + jnp.sum(value**2)
         split_size = split_size + jnp.sum(new**2)
-        change = add(change, penalty.map.adjoint(after.rho * (new - old)))
+        change = add(change, penalty.map.adjoint(rho * (new - old)))
         force = force + row_length(penalty.map, dtype) ** 2 * jnp.sum(y * y)
     primal = jnp.sqrt(gap / jnp.maximum(jnp.maximum(value_size, split_size), tiny))
     return primal, norm(change) / jnp.maximum(jnp.sqrt(force), tiny)

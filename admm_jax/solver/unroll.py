@@ -19,7 +19,8 @@ from admm_jax.solver.examine import candidate, full_certificate
 from admm_jax.solver.loop import within
 from admm_jax.solver.plan import Plan
 from admm_jax.solver.rewrite import lift
-from admm_jax.solver.run import Settings, duals_of
+from admm_jax.solver.run import duals_of
+from admm_jax.solver.settings import Settings
 from admm_jax.solver.solve import finish, start_run
 from admm_jax.solver.state import State, factorise
 from admm_jax.solver.step import residuals, step

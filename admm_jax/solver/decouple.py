@@ -1,0 +1,213 @@
+"""Mask decoupling: least squares of convolutions written so that an x-update is exact in one pair of transforms.
+
+    1/2 ||S K x - d||_W^2 + g(x + b)   =   l(k * u) + g(x + b),       u = x on the frame of x, zero beyond
+
+with k * u periodic, on a frame so large that the convolution of the problem is a part of it, and
+
+    l(w) = 1/2 <w, S^T W S w> - <S^T W d, w> on that part, 0 beyond                     (S^T W S diagonal)
+
+All splits w = k * u and z = u are then diagonal in Fourier, whatever the border: the mask S and the frame are in the
+proxes. The duals of w are zero where nothing was observed, so W (S w - d) is a dual point of the problem itself.
+
+Almeida & Figueiredo, IEEE Trans. Image Process. 22 (2013), section IV; Matakos, Ramani & Fessler, ibid., section III.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+from jax import Array
+
+from admm_jax.operators.base import Scale
+from admm_jax.operators.convolution_forms import CircularConv2D, Window
+from admm_jax.operators.correlation import fast_size
+from admm_jax.problem import Chain, LinearMap, Penalty, Point, Problem, Quadratic
+from admm_jax.prox.base import Function
+from admm_jax.prox.functions import ClosedForm
+from admm_jax.pytree import pytree_dataclass, static
+
+Periods = tuple[int, int]
+
+
+@pytree_dataclass
+class DiagonalQuadratic(ClosedForm):
+    """l(w) = 1/2 <w, c w> - <p, w>, with c >= 0 and p of w's shape."""
+
+    curvature: Array
+    pull: Array
+
+    def __call__(self, w: Array) -> Array:
+        return jnp.sum(w * (self.curvature * w / 2 - self.pull))
+
+    def prox(self, v: Array, step: Array) -> Array:
+        return (v + step * self.pull) / (1 + step * self.curvature)
+
+
+@pytree_dataclass
+class Framed:
+    """g on the first rows and columns, the `frame`, and zero beyond it: v -> g(crop v) + [v = 0 elsewhere]."""
+
+    function: Function
+    frame: tuple[int, ...] = static()
+
+    def memory(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        return self.function.memory(self.frame, dtype)
+
+    def prox_from(self, v: Array, step: Array, memory: Array, effort: Array | int) -> tuple[Array, Array]:
+        z, memory = self.function.prox_from(crop(v, self.frame), step, memory, effort)
+        return pad(z, (v.shape[0], v.shape[1])), memory
+
+
+def crop(value: Array, shape: tuple[int, ...]) -> Array:
+    """The first rows and columns."""
+    return value if value.shape == tuple(shape) else value[: shape[0], : shape[1]]
+
+
+def pad(value: Array, shape: Periods) -> Array:
+    """Zeros beyond the last row and column."""
+    return jnp.pad(value, [(0, n - m) for n, m in zip(shape, value.shape, strict=True)])
+
+
+def _convolution(quadratic: Quadratic) -> Window | None:
+    """The convolution of a least squares term that is one, seen through a mask or weights at most."""
+    if len(quadratic.map.chains) != 1 or not quadratic.map.chains[0].ops:
+        return None
+    first, *others = quadratic.map.chains[0].ops
+    return first if isinstance(first, Window) and all(isinstance(op, Scale) for op in others) else None
+
+
+def periods_of(problem: Problem) -> Periods | None:
+    """The periods to decouple a problem with, None where it is not of the kind.
+
+    One image, least squares of convolutions of it, and terms on the image itself, one of them at least.
+    """
+    if len(problem.variables) != 1 or len(problem.variables[0][1]) != 2 or not problem.quadratics:
+        return None
+    if not problem.penalties or any(penalty.map.identity_on is None for penalty in problem.penalties):
+        return None
+    found = [_convolution(quadratic) for quadratic in problem.quadratics]
+    least = [op.least_periods for op in found if op is not None]
+    if len(least) < len(found):
+        return None
+    return fast_size(max(rows for rows, _ in least)), fast_size(max(columns for _, columns in least))
+
+
+def _diagonal(quadratic: Quadratic) -> DiagonalQuadratic:
+    """l on the frame of the convolution: S^T W S and S^T W d."""
+    first, *masks = quadratic.map.chains[0].ops
+    curvature = jnp.broadcast_to(quadratic.weight, first.out_shape)
+    pull = curvature * quadratic.data
+    for mask in masks:
+        factor = mask.factor  # pyright: ignore[reportAttributeAccessIssue]
+        curvature, pull = curvature * factor**2, pull * factor
+    return DiagonalQuadratic(curvature.astype(pull.dtype), pull)
+
+
+def _loss(quadratic: Quadratic, name: str, periods: Periods) -> Penalty:
+    first: Any = quadratic.map.chains[0].ops[0]
+    own = _diagonal(quadratic)
+    dtype = own.pull.dtype
+    symbol = jnp.asarray(first.symbol(periods), jnp.result_type(dtype, jnp.complex64))
+    function: Any = DiagonalQuadratic(pad(own.curvature, periods), pad(own.pull, periods))
+    chain = Chain((CircularConv2D(symbol, periods),), name)
+    return Penalty(function, LinearMap((chain,), periods), jnp.zeros((), dtype), quadratic.label)
+
+
+def decouple(problem: Problem, periods: Periods) -> Problem:
+    """The decoupled problem on the periodic frame: its penalties are those of the problem, then the losses."""
+    (name, shape) = problem.variables[0]
+    identity = LinearMap((Chain((), name),), periods)
+    penalties = []
+    for penalty in problem.penalties:
+        offset, function = penalty.offset, penalty.function
+        if shape != periods:
+            offset, function = pad(jnp.broadcast_to(offset, shape), periods), Framed(function, shape)
+        penalties.append(Penalty(function, identity, offset, penalty.label))  # pyright: ignore[reportArgumentType]
+    losses = tuple(_loss(quadratic, name, periods) for quadratic in problem.quadratics)
+    linear = {key: pad(jnp.broadcast_to(cost, shape), periods) for key, cost in problem.linear.items()}
+    return Problem((), (*penalties, *losses), linear, problem.constant, ((name, periods),))
+
+
+LOSS_RATIO = 0.1  # rho of a loss, relative to its curvature; measured on photographs and camera kernels, .05 to .2
+
+
+def ratios(decoupled: Problem, rho: Array) -> tuple[Array, ...]:
+    """rho_j / rho of each split: 1 for those of the problem, and what suits its curvature for a loss."""
+    out = []
+    for penalty in decoupled.penalties:
+        own = jnp.ones_like(rho)
+        if penalty.map.identity_on is None:
+            curvature = penalty.function.curvature  # pyright: ignore[reportAttributeAccessIssue]
+            seen = jnp.maximum(jnp.sum(curvature > 0), 1)
+            typical = jnp.sum(curvature) / seen
+            own = jnp.where(typical > 0, LOSS_RATIO * typical / rho, 1).astype(rho.dtype)
+        out.append(own)
+    return tuple(out)
+
+
+def observed_start(problem: Problem, x: Point) -> Point:
+    """Where no start is given (x is zero): the data, over the middle of the kernel, and its border values beyond.
+
+    What lies outside the data's frame comes only slowly to where the total variation wants it, which is flat: from zero
+    it takes hundreds of iterations more, and from the true image still half as many again. Pixels that are masked take
+    the mean of the others.
+    """
+    out = {}
+    for name, value in x.items():
+        quadratic = problem.quadratics[0]
+        first: Any = quadratic.map.chains[0].ops[0]
+        loss = _diagonal(quadratic)
+        seen = loss.curvature > 0
+        data = loss.pull / jnp.where(seen, loss.curvature, 1)
+        mean = jnp.sum(jnp.where(seen, data, 0)) / jnp.maximum(jnp.sum(seen), 1)
+        taps = jnp.asarray(first.taps)
+        gain, size = jnp.sum(taps), jnp.sum(jnp.abs(taps))
+        data = jnp.where(seen, data, mean) / jnp.where(jnp.abs(gain) > 0.1 * size, gain, jnp.inf)
+        rows, columns = (
+            jnp.clip(jnp.arange(n) - _middle(jnp.abs(taps), axis) + first.padding[axis][0], 0, m - 1)
+            for axis, (n, m) in enumerate(zip(value.shape, data.shape, strict=True))
+        )
+        out[name] = jnp.where(jnp.any(value != 0), value, data[rows][:, columns])
+    return out
+
+
+def _middle(taps: Array, axis: int) -> Array:
+    """The tap at the centre of mass along an axis."""
+    line = jnp.sum(taps, axis=1 - axis)
+    total = jnp.sum(line)
+    centre = jnp.sum(line * jnp.arange(line.size)) / jnp.where(total > 0, total, 1)
+    return jnp.round(centre).astype(jnp.int32)
+
+
+def enter(x: Point, periods: Periods) -> Point:
+    """A point of the problem as one of the decoupled problem."""
+    return {name: pad(value, periods) for name, value in x.items()}
+
+
+def leave(problem: Problem, x: Point) -> Point:
+    """The inverse of `enter`."""
+    return {name: crop(x[name], shape) for name, shape in problem.variables}
+
+
+def observed(problem: Problem, w: tuple[Array, ...]) -> tuple[Array, ...]:
+    """The dual point e = S w - d of each quadratic that the splits w of the losses stand for."""
+    out = []
+    for quadratic, part in zip(problem.quadratics, w, strict=True):
+        first, *masks = quadratic.map.chains[0].ops
+        value = crop(part, first.out_shape)
+        for mask in masks:
+            value = mask(value)
+        out.append(value - quadratic.data)
+    return tuple(out)
+
+
+def splits(problem: Problem, e: tuple[Array, ...], periods: Periods) -> tuple[Array, ...]:
+    """The duals S^T W e of the losses that a dual point e stands for."""
+    out = []
+    for quadratic, part in zip(problem.quadratics, e, strict=True):
+        value = quadratic.weight * part
+        for mask in quadratic.map.chains[0].ops[1:]:
+            value = mask.adjoint(value)
+        out.append(pad(value, periods))
+    return tuple(out)

@@ -1,0 +1,64 @@
+"""The range of values among which a certificate seeks the minimisers: "no image with values in it is better by more".
+
+A model may have its own, in a box. Else the user may state one, and a decoupled problem, whose dual point misses
+stationarity by a little in every pixel, takes one from its data: [lo - span, hi + span], with data from lo to hi and
+span = hi - lo, brought to the scale of x by the gain max Q 1 of the least squares that they belong to.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+from jax import Array
+
+from admm_jax.problem import Point, Problem
+from admm_jax.solver.equilibrate import Scaling
+from admm_jax.solver.plan import Plan
+from admm_jax.solver.reach import own_bounds
+from admm_jax.solver.rewrite import lift
+from admm_jax.solver.settings import Settings
+
+
+def data_range(problem: Problem, name: str, shape: tuple[int, ...]) -> tuple[Array, Array]:
+    """(lower, upper) of the variable, as the data of the quadratics suggest it; infinite where they say nothing."""
+    lows, highs = [], []
+    for quadratic in problem.quadratics:
+        dtype = jnp.result_type(quadratic.data, float if jnp.ndim(quadratic.data) == 0 else quadratic.data)
+        gain = jnp.max(jnp.abs(quadratic.map({name: jnp.ones(shape, dtype)})))
+        data = quadratic.data / jnp.where(gain > 0, gain, 1)
+        low, high = jnp.min(data), jnp.max(data)
+        span = high - low
+        known = (gain > 0) & (span > 0)
+        lows.append(jnp.where(known, low - span, -jnp.inf))
+        highs.append(jnp.where(known, high + span, jnp.inf))
+    return jnp.min(jnp.stack(lows)), jnp.max(jnp.stack(highs))
+
+
+def assumed_range(problem: Problem, plan: Plan, settings: Settings, scaling: Scaling) -> dict[str, Any]:
+    """The fields `lower` and `upper` of `Units`, in the units of the problem."""
+    lower: Point = {}
+    upper: Point = {}
+    for name, shape in problem.variables:
+        low, high = settings.lower / scaling.columns[name], settings.upper / scaling.columns[name]
+        automatic = -jnp.inf, jnp.inf
+        if plan.periods is not None:
+            automatic = data_range(problem, name, shape)
+        lower[name] = jnp.where(jnp.isnan(low), automatic[0], low)
+        upper[name] = jnp.where(jnp.isnan(high), automatic[1], high)
+    return {"lower": lower, "upper": upper}
+
+
+def needed(problem: Problem, x: Point, lower: Point, upper: Point, scaling: Scaling) -> tuple[Array, Array]:
+    """(lower, upper) in the user's units, of what had to be assumed: nothing where the problem has bounds itself."""
+    own = own_bounds(lift(problem), x)
+    least = [
+        jnp.min(jnp.where(jnp.isfinite(own[0][name]), jnp.inf, low * scaling.columns[name]))
+        for name, low in lower.items()
+    ]
+    most = [
+        jnp.max(jnp.where(jnp.isfinite(own[1][name]), -jnp.inf, high * scaling.columns[name]))
+        for name, high in upper.items()
+    ]
+    low, high = jnp.min(jnp.stack(least)), jnp.max(jnp.stack(most))
+    return jnp.where(jnp.isposinf(low), -jnp.inf, low), jnp.where(jnp.isneginf(high), jnp.inf, high)

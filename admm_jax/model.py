@@ -111,7 +111,7 @@ class Model(ModelBuilder):
         guess = None if adjoint is None else self._starts(adjoint, "adjoint", dtype, zero=True)
         solution = solve_problem(
             problem,
-            settings_for(settled, dtype, plan.polish_below),
+            settings_for(settled, dtype, plan),
             x,
             state,
             guess,
@@ -166,9 +166,7 @@ class Model(ModelBuilder):
             for name, value in scalar.items()
         }
         x, state = self._beginning(init, problem, plan, dtype)
-        return diagnose(
-            problem, directions, settings_for(settled, dtype, plan.polish_below), x, state, plan=plan, dtype=dtype
-        )
+        return diagnose(problem, directions, settings_for(settled, dtype, plan), x, state, plan=plan, dtype=dtype)
 
     def optimize(
         self, params: Mapping[Any, Any] | None = None, *, progress: Progress | str | bool | None = None
@@ -196,7 +194,7 @@ class Model(ModelBuilder):
         outcome = drive(
             problem,
             plan,
-            settings_for(settled, dtype, plan.polish_below),
+            settings_for(settled, dtype, plan),
             x,
             None,
             began=began,

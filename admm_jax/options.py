@@ -34,7 +34,12 @@ class Option:
 
 OPTIONS: dict[str, Option] = {
     "tol": Option(
-        None, 0, 1, float, "certified relative gap to reach; 1e-6 in float64, 1e-4 in float32; 0: iterate to the limits"
+        None,
+        0,
+        1,
+        float,
+        "certified relative gap to reach; 1e-6 in float64, 1e-4 in float32, 1e-3 where the x-update is by transforms; "
+        "0: iterate to the limits",
     ),
     "feasibility_tol": Option(None, 0, 1, float, "relative constraint violation; 1e-8 in float64, 1e-4 in float32"),
     "max_iterations": Option(10_000, 1, 2**31 - 2, int, "ADMM iterations"),
@@ -69,8 +74,8 @@ OPTIONS: dict[str, Option] = {
         -math.inf,
         math.inf,
         tuple,
-        "(lowest, highest) value that the certificate seeks minimisers among, None for all; auto: three times the range "
-        "of the data where the x-update is by transforms and the model has no bounds, else all",
+        "(lowest, highest) value that the certificate seeks minimisers among, None for all; auto: three times the "
+        "range of the data where the x-update is by transforms and the model has no bounds, else all",
     ),
     "stop": Option(
         "certificate",
@@ -145,7 +150,7 @@ def checked(name: str, value: Any) -> Any:
 
 
 def _interval(name: str, value: Any) -> tuple[float, float] | str | None:
-    """ "auto", None or (low, high)."""
+    """None, the word auto, or (low, high)."""
     if value is None or (isinstance(value, str) and value == "auto"):
         return value
     expected = f"option {name!r} takes (lowest, highest), 'auto' or None, got {value!r:.60}"

@@ -90,11 +90,12 @@ class Solution:
             ("status", f"{status.name}: {status.meaning}"),
             ("objective", f"{float(self.objective):.12g}"),
             ("certified gap", self._certified()),
-            ("estimated gap", f"{float(self.estimate):.1e} (relative)"),
             ("constraint violation", f"{float(self.violation):.1e} (relative)"),
             ("iterations", str(int(self.iterations))),
             ("residuals", f"primal {float(self.primal_residual):.1e}, dual {float(self.dual_residual):.1e}"),
         ]
+        if self.estimate < self.gap:
+            rows.insert(3, ("estimated gap", f"{float(self.estimate):.1e} (relative; it proves nothing)"))
         if status is Status.SOLVE_STALLED:
             rows.insert(1, ("remedy", self._remedy()))
         for name, value in self.values.items():

@@ -41,6 +41,13 @@ TABLE = {
         [],
         ["together", None, 1, math.nan],
     ),
+    "range": (
+        "auto",
+        {"auto": "auto", None: None, (0, 1): (0.0, 1.0), (-math.inf, 1.5): (-math.inf, 1.5)},
+        [],
+        [(1.0, 0.0), (0.0,), "all", 3.0, (math.nan, 1.0)],
+    ),
+    "stop": ("certificate", {"estimate": "estimate", "certificate": "certificate"}, [], ["gap", None, 1, math.nan]),
     "time_limit": (math.inf, {0: 0.0, 2.5: 2.5, math.inf: math.inf}, [-1], [None, True, "1 s", math.nan]),
     "verbosity": (0, {0: 0, 1: 1, 2: 2}, [-1, 3], [0.5, True, "table", None]),
 }

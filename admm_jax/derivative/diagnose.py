@@ -118,7 +118,7 @@ def diagnose(
     dtype: np.dtype,
 ) -> Diagnosis:
     """Solve as for a derivative, and examine it; `directions` have a change of the problem and how far it may go."""
-    aim = finishing(settings, curved=has_curved_groups(problem, plan))
+    aim = finishing(settings, plan, curved=has_curved_groups(problem, plan))
 
     def solved(q: Problem) -> Solution:
         return solve(q, aim, x, state, plan=plan, dtype=dtype)

@@ -46,6 +46,7 @@ from admm_jax.solver.vectors import add, dtype_of, norm, probe_signs, subtract
 
 OUTER = 60  # updates of the multipliers
 SOLVED = {8: 1e-7, 4: 1e-2}  # relative residual above which a system counts as not solved, by the width of the dtype
+SOLVED_ROUGHLY = {8: 1e-3, 4: 1e-2}  # that of decoupled problems, whose derivatives are known to a percent
 ROUNDED = {8: 1e-5, 4: 1e-2}  # entries of multipliers that are not unique, relative to the largest, that are rounding
 AMBIGUOUS = 1e-3  # share of a push on the multipliers that must stay for them not to be unique
 
@@ -61,9 +62,9 @@ def _size(u: Duals) -> Array:
     return jnp.sqrt(sum((jnp.sum(part * part) for part in u[1:]), start=jnp.sum(u[0] * u[0])))
 
 
-def unsolved(converged: np.ndarray, unique: np.ndarray, error: np.ndarray) -> str | None:
+def unsolved(limit: float, converged: np.ndarray, unique: np.ndarray, error: np.ndarray) -> str | None:
     """What there is to say of a system solved to a relative residual `error`, None where others say it."""
-    if bool(error <= SOLVED[error.dtype.itemsize]) or not (converged and unique):
+    if bool(error <= limit) or not (converged and unique):
         return None
     return (
         "the derivative is NaN, for its linear system has no solution, or more than one "
@@ -114,7 +115,8 @@ def solve(
     not unique, in the channels of `ambiguity.py`. `program`: whose warnings are told once.
     """
     frozen, converged = lax.stop_gradient((system, converged))
-    teller = Teller(unsolved)
+    limit = (SOLVED if system.plan.periods is None else SOLVED_ROUGHLY)[dtype_of(r).itemsize]
+    teller = Teller(partial(unsolved, limit))
     program = jnp.zeros((), jnp.int32) if program is None else program
     stiff_solve, unique = stiff_solver(frozen)
     zero = {name: jnp.zeros_like(value) for name, value in r.items()}
@@ -127,7 +129,7 @@ def solve(
         if system.plan.derivative_warning:
             finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(pair)]))
             jax.debug.callback(partial(teller, mode), program, converged, finite, error)
-        return jax.tree.map(lambda leaf: jnp.where(error <= SOLVED[error.dtype.itemsize], leaf, jnp.nan), pair)
+        return jax.tree.map(lambda leaf: jnp.where(error <= limit, leaf, jnp.nan), pair)
 
     def direct(rhs: Pair, asked: Array) -> Pair:
         pair = checked(FORWARD, _repeated(frozen, stiff_solve, *rhs, zero), rhs)

@@ -176,7 +176,7 @@ def _rule(plan: Plan, dtype: np.dtype, primals: tuple, tangents: tuple) -> tuple
     tangents = jax.tree.map(_instantiated, tangents, is_leaf=_is_symbolic)
     plan = polishing(plan, problem)
     # through the rule again, so that it can be differentiated once more
-    aim = finishing(settings, curved=has_curved_groups(problem, plan))
+    aim = finishing(settings, plan, curved=has_curved_groups(problem, plan))
     solution = _solution(plan, dtype, problem, adjoint, aim, x, state, shadows, program)
     units = Units(problem, plan, dtype)
     inner = units.solution(solution)
@@ -197,7 +197,7 @@ def _rule(plan: Plan, dtype: np.dtype, primals: tuple, tangents: tuple) -> tuple
         dx, value, dp = told(dx), told(value), told(dp)
     basis = jnp.ones((), dtype)
     if plan.derivative_nan:  # a solve that did not converge has no derivative
-        basis = jnp.where(solution.converged, basis, jnp.nan)
+        basis = jnp.where(trust.reached(solution, plan, aim.target), basis, jnp.nan)
     change = replace(
         jax.tree.map(_no_tangent, solution),
         values={name: basis * v for name, v in dx.items()},

@@ -24,6 +24,8 @@ from admm_jax.solver.vectors import add, add_scaled, dtype_of, subtract
 
 REFINEMENTS = 2  # of a direct solve
 CG_STEPS = 3000
+FLOOR = {8: 1e-11, 4: 1e-6}  # of the residual, relative, by the width of the dtype
+ROUGH_FLOOR = {8: 1e-7, 4: 3e-4}  # where a step costs two pairs of transforms, and the solution is known to no more
 
 
 def pulled(system: Linearised, t: Point) -> Point:
@@ -84,7 +86,7 @@ def stiff_solver(system: Linearised) -> tuple[Callable[[Point, Point], Point], A
             return unflatten(system.problem, x)
 
         return direct, is_regular
-    floor = 1e-11 if dtype == jnp.float64 else 1e-6
+    floor = (FLOOR if system.plan.periods is None else ROUGH_FLOOR)[dtype.itemsize]
     precondition, onto = _preconditioner(system, by_size=True), partial(project, system.space)
 
     def iterative(rhs: Point, start: Point) -> Point:

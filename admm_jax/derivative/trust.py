@@ -3,7 +3,8 @@
 The derivative is exact where the solution holds exactly those parts that the optimum holds: then its error falls with
 the solve's. Before, a few wrong regions out of thousands cost a few percent, and nothing in the linear system shows
 it. So the solve goes on until its certified gap is so small that the active set is settled. Where it does not come
-there: with the relative gap g, x and p are known to about delta = sqrt(g), so the sets are read twice more, with all
+there: with the relative gap g (of decoupled problems, what it is estimated to be: the certified one is a hundred times
+the true one there), x and p are known to about delta = sqrt(g), so the sets are read twice more, with all
 multipliers scaled by 1 - delta and by 1 + delta. The first holds everything that may be held, the second only what
 must be. If they are the same, the set is settled all the same; if not, how differently x answers to a push with the
 one and with the other is the estimate of the derivative's error.
@@ -53,13 +54,17 @@ class Trust:
 def assess(problem: Problem, plan: Plan, solution: Solution, target: Array) -> Trust:
     """What is known of the derivative at a solution. `target`: a gap at which an active set is settled in any case."""
     dtype = solution.gap.dtype
-    delta = jnp.sqrt(jnp.clip(solution.gap, 0, 1e-2)).astype(dtype)
+    gap = solution.gap if plan.periods is None else jnp.minimum(solution.gap, solution.estimate)
+    delta = jnp.sqrt(jnp.clip(gap, 0, 1e-2)).astype(dtype)
     factors = jnp.stack([1 - delta, 1 + delta])
     patterns = jax.vmap(lambda factor: active_set(problem, solution, factor))(factors)
     clear = jnp.all(jnp.stack([jnp.all(both[0] == both[1]) for both in patterns])) if patterns else jnp.ones((), bool)
     blurred = blur(problem, solution)
+    # of a decoupled problem the target itself was measured, small groups and all
     sharp = blurred <= SHARP[dtype.itemsize]
-    settled = solution.converged & sharp & ((solution.gap <= target) | clear)
+    settled = solution.converged & sharp & ((gap <= target) | clear)
+    if plan.periods is not None:
+        settled = reached(solution, plan, target) & ((gap <= target) | (sharp & clear))
     push = {name: probe_signs(value.shape, dtype) for name, value in solution.values.items()}
 
     def answer(factor: Array) -> Point:
@@ -72,10 +77,22 @@ def assess(problem: Problem, plan: Plan, solution: Solution, target: Array) -> T
         size = jnp.maximum(norm(tight), norm(loose))
         return jnp.where(size > 0, norm(subtract(tight, loose)) / jnp.where(size > 0, size, 1), 0)
 
-    error = lax.cond(settled | ~solution.converged, lambda: jnp.zeros((), dtype), estimate)
+    error = lax.cond(settled | ~reached(solution, plan, target), lambda: jnp.zeros((), dtype), estimate)
     error = jnp.maximum(error, jnp.where(settled, 0, blurred))
     unique = regular(system_at(problem, plan, solution))
-    return Trust(solution.converged, settled, unique, jnp.where(solution.converged, error, jnp.inf))
+    return Trust(
+        reached(solution, plan, target), settled, unique, jnp.where(reached(solution, plan, target), error, jnp.inf)
+    )
+
+
+def reached(solution: Solution, plan: Plan, target: Array) -> Array:
+    """Whether the solve came to where there is a derivative.
+
+    That is to its tolerance, or to what was asked of the estimate of its gap, or, in a decoupled problem, to the
+    `target` at which the derivative is known, though the certificate may have come to the end of its digits before.
+    """
+    known = solution.converged | (solution.status == Status.SOLVE_ESTIMATE_REACHED.value)
+    return known if plan.periods is None else known | (solution.estimate <= target)
 
 
 def blur(problem: Problem, solution: Solution) -> Array:
@@ -106,7 +123,7 @@ def active_set(problem: Problem, solution: Solution, factor: Array | float = 1.0
 def complaint(code: np.ndarray, measured: np.ndarray, trust: Trust) -> str | None:
     """What there is to say of a derivative, None if it can be trusted."""
     status, gap = int(code), float(measured)
-    if status != Status.SOLVE_OPT_SUCCESS.value:
+    if not trust.converged:
         return (
             f"the solve that was differentiated did not converge ({Status(status).name}, certified gap {gap:.1e}): "
             "its derivative has no basis; raise max_iterations or loosen tol "
@@ -131,7 +148,7 @@ class Announcer:
     """Says so when the program runs, if the derivative at `solution` is in doubt: in the mode in which it is taken."""
 
     def __init__(self, problem: Problem, plan: Plan, solution: Solution, target: Array, program: Array) -> None:
-        self.reached = solution.status, solution.gap
+        self.told = solution.status, solution.gap
         self.trust = assess(problem, plan, solution, target)
         self.teller, self.program = Teller(complaint), program
 
@@ -140,4 +157,4 @@ class Announcer:
         vector, tree_of = ravel_pytree(change)
         if vector.size == 0:
             return change
-        return tree_of(announced(vector, self.teller, self.program, *self.reached, self.trust))
+        return tree_of(announced(vector, self.teller, self.program, *self.told, self.trust))

@@ -23,50 +23,9 @@ from admm_jax.operators.base import Scale
 from admm_jax.operators.convolution_forms import CircularConv2D, Window
 from admm_jax.operators.correlation import fast_size
 from admm_jax.problem import Chain, LinearMap, Penalty, Point, Problem, Quadratic
-from admm_jax.prox.base import Function
-from admm_jax.prox.functions import ClosedForm
-from admm_jax.pytree import pytree_dataclass, static
+from admm_jax.prox.framed import DiagonalQuadratic, Framed, crop, pad
 
 Periods = tuple[int, int]
-
-
-@pytree_dataclass
-class DiagonalQuadratic(ClosedForm):
-    """l(w) = 1/2 <w, c w> - <p, w>, with c >= 0 and p of w's shape."""
-
-    curvature: Array
-    pull: Array
-
-    def __call__(self, w: Array) -> Array:
-        return jnp.sum(w * (self.curvature * w / 2 - self.pull))
-
-    def prox(self, v: Array, step: Array) -> Array:
-        return (v + step * self.pull) / (1 + step * self.curvature)
-
-
-@pytree_dataclass
-class Framed:
-    """g on the first rows and columns, the `frame`, and zero beyond it: v -> g(crop v) + [v = 0 elsewhere]."""
-
-    function: Function
-    frame: tuple[int, ...] = static()
-
-    def memory(self, shape: tuple[int, ...], dtype: Any) -> Array:
-        return self.function.memory(self.frame, dtype)
-
-    def prox_from(self, v: Array, step: Array, memory: Array, effort: Array | int) -> tuple[Array, Array]:
-        z, memory = self.function.prox_from(crop(v, self.frame), step, memory, effort)
-        return pad(z, (v.shape[0], v.shape[1])), memory
-
-
-def crop(value: Array, shape: tuple[int, ...]) -> Array:
-    """The first rows and columns."""
-    return value if value.shape == tuple(shape) else value[: shape[0], : shape[1]]
-
-
-def pad(value: Array, shape: Periods) -> Array:
-    """Zeros beyond the last row and column."""
-    return jnp.pad(value, [(0, n - m) for n, m in zip(shape, value.shape, strict=True)])
 
 
 def _convolution(quadratic: Quadratic) -> Window | None:

@@ -210,12 +210,13 @@ def _to_numpy(
     infinity: Any = np.asarray(np.inf, dtype)
     unknown: Any = np.asarray(np.nan, dtype)
     zero: Any = np.zeros((), np.int32)
+    everything: Any = np.asarray([-np.inf, np.inf], dtype)
     none: Any = np.full(HISTORY, np.nan, dtype)
     return Solution(
         values=values,
         objective=infinity,
         gap=infinity,
-        range=np.asarray([-np.inf, np.inf], dtype),
+        range=everything,
         estimate=infinity,
         violation=infinity,
         primal_residual=infinity,

@@ -75,10 +75,10 @@ def _decoupled(problem: Problem, plan: Plan, run: Run) -> tuple[Run, Point, Cert
 
 
 def examine(problem: Problem, plan: Plan, run: Run, settings: Settings) -> tuple[Run, Point, Certificate, Array, Array]:
-    """The best point that this iterate gives, its certificate, its relative gap or what that is expected to be, and an
-    estimate of it.
+    """The best point that this iterate gives, its certificate, the gap that is expected of it, and an estimate.
 
-    Polishing may move the iterate itself.
+    Expected is the relative gap, where it is certified; the estimate (see `estimate.py`) is relative too. Polishing may
+    move the iterate itself.
     """
     if plan.periods is not None:
         return _decoupled(problem, plan, run)

@@ -25,7 +25,6 @@ from admm_jax.status import Status
 
 NEARER = 0.9  # a run makes progress where it comes nearer to its tolerances by this factor
 PATIENCE = 0.5  # iterations that it may go on without, relative to those until it last did
-LEAST_PATIENCE = 500
 OVERTIME = 1.0  # iterations spent on `target`, relative to those spent on `tol`
 LEAST_OVERTIME = 50
 
@@ -56,7 +55,11 @@ def check(problem: Problem, inner: Problem, plan: Plan, run: Run, before: State,
     residual = residuals(inner, before, state)
     run, point, certificate, expected, estimate = examine(problem, plan, run, settings)
     awaited = jnp.where(settings.by_estimate, jnp.minimum(estimate, expected), expected)
-    following = plan.next_check(state.iteration, awaited / settings.target)
+    ratio = awaited / settings.target
+    if plan.periods is not None:
+        certain = jnp.where(settings.by_estimate, 0, expected / settings.tol)
+        ratio = jnp.maximum(certain, estimate / jnp.where(settings.by_estimate, settings.tol, settings.target))
+    following = plan.next_check(state.iteration, ratio)
     if plan.regions or plan.polish_later:
         following = jnp.where(settings.polish, jnp.minimum(following, run.polish_at), following)
         following = jnp.maximum(following, state.iteration + 1)
@@ -68,9 +71,10 @@ def check(problem: Problem, inner: Problem, plan: Plan, run: Run, before: State,
     estimate = jnp.minimum(jnp.where(keep, estimate, run.estimate), certificate.relative_gap)
 
     reached = within(certificate, settings)
+    aimed = certificate.relative_gap if plan.periods is None else estimate
     overtime = jnp.maximum(OVERTIME * state.iteration, LEAST_OVERTIME).astype(jnp.int32)
     ends = jnp.where(reached, jnp.minimum(run.ends, state.iteration + overtime), run.ends)
-    success = reached & ((certificate.relative_gap <= settings.target) | (state.iteration >= ends))
+    success = reached & ((aimed <= settings.target) | (state.iteration >= ends))
     lifted = lift(problem)
     zero = problem.zeros(dtype)
     steps = zip(duals_of(problem, state), duals_of(problem, before), strict=True)
@@ -83,7 +87,7 @@ def check(problem: Problem, inner: Problem, plan: Plan, run: Run, before: State,
     distance = jnp.stack([certificate.relative_gap, expected, certificate.violation])
     nearer = distance < NEARER * run.distance
     nearer_at = jnp.where(jnp.any(nearer), state.iteration, run.nearer_at)
-    patience = jnp.maximum(PATIENCE * nearer_at, LEAST_PATIENCE).astype(jnp.int32)
+    patience = jnp.maximum(PATIENCE * nearer_at, plan.least_patience).astype(jnp.int32)
     # a tolerance of zero asks for all iterations that are allowed
     stalled = ~reached & (settings.tol > 0) & (state.iteration - nearer_at > patience)
     broken = ~jnp.all(jnp.stack([jnp.all(jnp.isfinite(value)) for value in state.x.values()]))

@@ -53,6 +53,7 @@ class Plan:
     polish_every: int = 15
     sequential: bool = False  # under `vmap`, one problem after another
     periods: tuple[int, int] | None = None  # decoupled, with an x-update that is diagonal in Fourier with these periods
+    least_patience: int = 500  # iterations without progress that are granted in any case
     unroll: int = 0  # so many iterations exactly, to be differentiated one by one; 0: iterate until the gap is reached
     derivative_nan: bool = True  # a derivative that has no basis becomes NaN
     derivative_warning: bool = True  # one that is in doubt is warned of
@@ -91,7 +92,7 @@ def make_plan(problem: Problem) -> Plan:
         return Plan(dense=True, rho_tolerance=3.0)
     periods = periods_of(problem)
     if periods is not None and transforms_pay(problem):
-        return Plan(dense=False, periods=periods)
+        return Plan(dense=False, periods=periods, least_patience=100)
     isotropic = any(isinstance(p.function, TotalVariation) and p.function.p == 2 for p in problem.penalties)
     below = ISOTROPIC_POLISH_BELOW if isotropic else Plan.polish_below
     return polishing(Plan(dense=False, polish_below=below), problem)

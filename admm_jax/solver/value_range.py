@@ -20,11 +20,10 @@ from admm_jax.solver.rewrite import lift
 from admm_jax.solver.settings import Settings
 
 
-def data_range(problem: Problem, name: str, shape: tuple[int, ...]) -> tuple[Array, Array]:
+def data_range(problem: Problem, name: str, shape: tuple[int, ...], dtype: jnp.dtype) -> tuple[Array, Array]:
     """(lower, upper) of the variable, as the data of the quadratics suggest it; infinite where they say nothing."""
     lows, highs = [], []
     for quadratic in problem.quadratics:
-        dtype = jnp.result_type(quadratic.data, float if jnp.ndim(quadratic.data) == 0 else quadratic.data)
         gain = jnp.max(jnp.abs(quadratic.map({name: jnp.ones(shape, dtype)})))
         data = quadratic.data / jnp.where(gain > 0, gain, 1)
         low, high = jnp.min(data), jnp.max(data)
@@ -43,7 +42,7 @@ def assumed_range(problem: Problem, plan: Plan, settings: Settings, scaling: Sca
         low, high = settings.lower / scaling.columns[name], settings.upper / scaling.columns[name]
         automatic = -jnp.inf, jnp.inf
         if plan.periods is not None:
-            automatic = data_range(problem, name, shape)
+            automatic = data_range(problem, name, shape, low.dtype)
         lower[name] = jnp.where(jnp.isnan(low), automatic[0], low)
         upper[name] = jnp.where(jnp.isnan(high), automatic[1], high)
     return {"lower": lower, "upper": upper}

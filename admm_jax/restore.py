@@ -1,0 +1,234 @@
+"""One call for a photograph: `deblur`, `denoise` and `inpaint`, on the conventions of `skimage.restoration`.
+
+Each is a short model of the builder, solved; read them as recipes. Images are 2-D, or have a `channel_axis`; integers
+are brought to 0..1 and back, so that what comes out has the scale of what went in.
+
+    >>> import numpy as np
+    >>> from admm_jax import restore
+    >>> sharp = restore.deblur(np.eye(32), np.ones((3, 3)), lam=1e-3)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from admm_jax.errors import DataError, ShapeError
+from admm_jax.expressions import Param, Var, conv2d, square, tv2d
+from admm_jax.expressions import sum as total
+from admm_jax.learn.noise import START, noise_level
+from admm_jax.model import Model
+from admm_jax.solution import Solution
+
+VARIATIONS = {"anisotropic": 1, "isotropic": 2}
+BOUNDARIES = ("unknown", "zero")
+ENOUGH = {"tol": 1e-3, "stop": "estimate"}  # what an eye, and a PSNR, can tell
+
+
+def deblur(
+    image: Any,
+    kernel: Any,
+    *,
+    lam: float | str = "auto",
+    boundary: str = "unknown",
+    tv: str = "isotropic",
+    channel_axis: int | None = None,
+    full_output: bool = False,
+    **options: Any,
+) -> Any:
+    """argmin_u lam TV(u) + 1/2 ||k * u - image||^2, for each channel.
+
+    Args:
+        image: (height, width), or with a `channel_axis`; floats or integers.
+        kernel: (p, q), the point spread function, its middle at ((p - 1) // 2, (q - 1) // 2); scaled to the sum one, so
+            that brightness stays.
+        lam: Weight of the total variation of an image with values from 0 to 1; "auto": ten times the variance of the
+            noise, which is estimated from the image.
+        boundary: What lies beyond the frame: "unknown", it is restored too and cut off; or "zero", black.
+        tv: "isotropic" or "anisotropic".
+        channel_axis: Of the colours, which are restored one by one with the same lam.
+        full_output: Whether to return the solutions too.
+        **options: Of `Model.solve`, in the place of tol=1e-3, stop="estimate".
+
+    Returns:
+        The image, of the shape and scale of `image`, in floats; with `full_output` also a list with the `Solution` of
+        each channel, in units of 0 to 1 and with its whole frame.
+
+    Raises:
+        DataError, ShapeError: an argument is wrong; it says which and what was expected.
+    """
+    kernel = _kernel(kernel)
+    _choice("boundary", boundary, BOUNDARIES)
+    p, q = kernel.shape
+
+    def model_of(shape: tuple[int, int]) -> tuple[Model, Callable[[np.ndarray], np.ndarray]]:
+        beyond = boundary == "unknown"
+        frame = (shape[0] + p - 1, shape[1] + q - 1) if beyond else shape
+        top, left = (p // 2, q // 2) if beyond else (0, 0)
+        u, blurred = Var("u", *frame), Param("image", *shape)
+        fit = square(conv2d(u, kernel, "valid" if beyond else "same") - blurred)
+        return _model(u, tv, fit), lambda value: value[top : top + shape[0], left : left + shape[1]]
+
+    return _restored(image, model_of, lam, channel_axis, full_output, options)
+
+
+def denoise(
+    image: Any,
+    *,
+    lam: float | str = "auto",
+    tv: str = "isotropic",
+    channel_axis: int | None = None,
+    full_output: bool = False,
+    **options: Any,
+) -> Any:
+    """argmin_u lam TV(u) + 1/2 ||u - image||^2, for each channel (Rudin, Osher & Fatemi 1992).
+
+    Args:
+        image: (height, width), or with a `channel_axis`; floats or integers.
+        lam: As for `deblur`; "auto" is 1 sigma here, the rule of thumb without a blur, sigma being estimated.
+        tv: "isotropic" or "anisotropic".
+        channel_axis: Of the colours.
+        full_output: Whether to return the solutions too.
+        **options: Of `Model.solve`, in the place of tol=1e-3, stop="estimate".
+
+    Returns:
+        As `deblur`.
+
+    Raises:
+        DataError, ShapeError: an argument is wrong; it says which and what was expected.
+    """
+
+    def model_of(shape: tuple[int, int]) -> tuple[Model, Callable[[np.ndarray], np.ndarray]]:
+        u, noisy = Var("u", *shape), Param("image", *shape)
+        return _model(u, tv, square(u - noisy)), lambda value: value
+
+    return _restored(image, model_of, lam, channel_axis, full_output, options, per_sigma=1.0)
+
+
+def inpaint(
+    image: Any,
+    mask: Any,
+    *,
+    tv: str = "isotropic",
+    channel_axis: int | None = None,
+    full_output: bool = False,
+    **options: Any,
+) -> Any:
+    """argmin_u TV(u) with u = image where the mask is not set, for each channel.
+
+    Args:
+        image: (height, width), or with a `channel_axis`; floats or integers.
+        mask: (height, width), true where pixels are missing, as `skimage.restoration.inpaint_biharmonic` has it.
+        tv: "isotropic" or "anisotropic".
+        channel_axis: Of the colours.
+        full_output: Whether to return the solutions too.
+        **options: Of `Model.solve`, in the place of tol=1e-3.
+
+    Returns:
+        As `deblur`; known pixels are those of the image.
+
+    Raises:
+        DataError, ShapeError: an argument is wrong; it says which and what was expected.
+    """
+    missing = np.asarray(mask)
+    if missing.dtype != bool:
+        raise DataError(f"mask must be an array of booleans, true where pixels are missing, got {missing.dtype}")
+    if missing.all():
+        raise DataError("mask says that all pixels are missing: there is nothing to go by")
+
+    def model_of(shape: tuple[int, int]) -> tuple[Model, Callable[[np.ndarray], np.ndarray]]:
+        if missing.shape != shape:
+            raise ShapeError(f"mask must have the shape {shape} of the image, got {missing.shape}")
+        _choice("tv", tv, tuple(VARIATIONS))
+        u, known = Var("u", *shape), Param("image", *shape)
+        model = Model()
+        model.setObjective(tv2d(u, VARIATIONS[tv]))
+        model.addConstr(u[~missing] == known[~missing])
+        return model, lambda value: value
+
+    return _restored(image, model_of, 0.0, channel_axis, full_output, {"tol": 1e-3, "stop": "certificate", **options})
+
+
+def _model(u: Var, tv: str, fit: Any) -> Model:
+    _choice("tv", tv, tuple(VARIATIONS))
+    model = Model()
+    model.setObjective(Param("lam") * tv2d(u, VARIATIONS[tv]) + 0.5 * total(fit))
+    return model
+
+
+def _restored(
+    image: Any,
+    model_of: Callable[[tuple[int, int]], tuple[Model, Callable[[np.ndarray], np.ndarray]]],
+    lam: float | str,
+    channel_axis: int | None,
+    full_output: bool,
+    options: dict[str, Any],
+    per_sigma: float | None = None,
+) -> Any:
+    """Each channel through its model, in values of 0 to 1, put together again in the scale of the image."""
+    if np.ma.isMaskedArray(image):
+        raise DataError("image must be an array without a mask of its own: pass the mask to inpaint")
+    array = np.asarray(image)
+    channels, axis, scale = _channels(array, channel_axis)
+    model, cut = model_of((channels.shape[1], channels.shape[2]))
+    params: dict[str, Any] = {}
+    if any(parameter.name == "lam" for parameter in model.parameters):
+        params["lam"] = np.asarray(_weight(lam, channels, per_sigma), channels.dtype)
+    solutions: list[Solution] = [
+        model.solve({**params, "image": channel}, **{**ENOUGH, **options}) for channel in channels
+    ]
+    restored = np.stack([cut(np.asarray(solution["u"])) for solution in solutions]) * np.asarray(scale, channels.dtype)
+    result = restored[0] if axis is None else np.moveaxis(restored, 0, axis)
+    return (result, solutions) if full_output else result
+
+
+def _channels(array: np.ndarray, channel_axis: int | None) -> tuple[np.ndarray, int | None, float]:
+    """(channels, height, width) in 0..1, the axis they come from, and the scale."""
+    wanted = 2 if channel_axis is None else 3
+    if array.ndim != wanted:
+        hint = "; channel_axis names the axis of the colours" if array.ndim == 3 else ""
+        raise ShapeError(f"image must have {wanted} axes, got shape {array.shape}{hint}")
+    if not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer) or array.dtype == bool):
+        raise DataError(f"image must be of floats or integers, got {array.dtype}")
+    if channel_axis is not None and not -3 <= channel_axis < 3:
+        raise ShapeError(f"channel_axis must lie between -3 and 2, got {channel_axis}")
+    if not np.all(np.isfinite(array)):
+        raise DataError("image must be finite, got NaN or infinity")
+    scale = float(np.iinfo(array.dtype).max) if np.issubdtype(array.dtype, np.integer) else 1.0
+    single = array.dtype if array.dtype in (np.float32, np.float64) else np.dtype(np.float32)
+    channels = array[None] if channel_axis is None else np.moveaxis(array, channel_axis, 0)
+    return (channels / scale).astype(single), channel_axis, scale
+
+
+def _kernel(kernel: Any) -> np.ndarray:
+    array = np.asarray(kernel, float)
+    if array.ndim != 2 or array.size == 0:
+        raise ShapeError(f"kernel must be a 2-D array, got shape {array.shape}")
+    if not np.all(np.isfinite(array)):
+        raise DataError("kernel must be finite, got NaN or infinity")
+    sum_of = array.sum()
+    if not sum_of > 1e-6 * np.abs(array).sum():
+        raise DataError(f"kernel must have a positive sum, so that it can be scaled to one, got {sum_of}")
+    return array / sum_of
+
+
+def _weight(lam: float | str, channels: np.ndarray, per_sigma: float | None) -> float:
+    """lam as given, or by the noise: `START` sigma^2 over the range of values, or `per_sigma` sigma."""
+    if isinstance(lam, str):
+        _choice("lam", lam, ("auto",))
+        sigma = float(np.mean([float(noise_level(channel)) for channel in channels]))
+        span = float(np.ptp(channels))
+        if not sigma > 0:
+            raise DataError("lam='auto' goes by the noise of the image, and there is none to be seen: pass a number")
+        return per_sigma * sigma if per_sigma is not None else START * sigma**2 / span
+    value = float(lam)
+    if not 0 <= value < np.inf:
+        raise DataError(f"lam must be a number that is not negative, or 'auto', got {lam!r}")
+    return value
+
+
+def _choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise DataError(f"{name} must be {' or '.join(map(repr, choices))}, got {value!r}")

@@ -71,6 +71,7 @@ def test_motion_kernel_is_neither_symmetric_nor_separable_and_is_centred(photo):
     np.testing.assert_allclose(centre, 7, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_deblur_photo_and_a_cut_under_both_boundaries(photo, files, capsys):
     figure = files / "figure.png"
     arguments = [files / "grey.png", "--kernel", files / "kernel.txt", "--noise", "0.004", "--cut", "26"]
@@ -106,6 +107,7 @@ def test_deblurring_neither_moves_nor_brightens_the_image(photo, files, scene, b
     assert recovered.mean() == pytest.approx(truth.mean(), abs=2e-3)
 
 
+@pytest.mark.slow
 def test_colour_is_deblurred_channel_by_channel_in_one_batch(photo, files, capsys):
     command = [str(files / "colour.png"), "--kernel", str(files / "kernel.txt"), "--cut", "0", "--quiet"]
     args, image, kernel = photo.parse([*command, "--no-figure"])

@@ -68,6 +68,7 @@ def test_vmap_over_a_weight_equals_the_loop(dense):
         assert_same(batch, i, dense.solve({**LASSO, "lam": lam}), 1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batching", ["sequential", "parallel"])
 def test_jit_of_vmap_over_images_and_weights_equals_the_loop_without_matrices(large, batching):
     with jax.enable_x64(True):
@@ -79,6 +80,7 @@ def test_jit_of_vmap_over_images_and_weights_equals_the_loop_without_matrices(la
             assert_same(batch, i, large.solve({"B": image, "lam": lam}), 1e-7)
 
 
+@pytest.mark.slow
 def test_gradients_of_a_batch_equal_those_of_its_elements_either_way(large):
     lams = np.array([0.05, 0.2], np.float32)
 

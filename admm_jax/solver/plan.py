@@ -21,7 +21,10 @@ DENSE_ENTRIES = 4_000_000  # entries of all matrices together: 32 MB in float64
 ISOTROPIC_POLISH_BELOW = 1e-6
 
 
-TRANSFORMS_FROM = 60.0  # taps: a convolution that costs more is worth an x-update by transforms
+# An x-update by transforms is worth it where a convolution costs more than so many taps. Where a part of the scene lies
+# beyond the data, conjugate gradients are slow, and it is worth it for almost every kernel.
+TRANSFORMS_FROM = 60.0
+TRANSFORMS_BEYOND_FROM = 20.0
 
 
 @dataclass(frozen=True)
@@ -100,8 +103,13 @@ def make_plan(problem: Problem) -> Plan:
 
 def transforms_pay(problem: Problem) -> bool:
     """Whether a convolution costs so much that an exact x-update by transforms is cheaper than conjugate gradients."""
-    ops = [op for quadratic in problem.quadratics for chain in quadratic.map.chains for op in chain.ops]
-    return max((getattr(op, "cost", 0.0) for op in ops), default=0.0) >= TRANSFORMS_FROM
+    for quadratic in problem.quadratics:
+        for chain in quadratic.map.chains:
+            for op in chain.ops:
+                beyond = math.prod(op.out_shape) < math.prod(op.in_shape)
+                if getattr(op, "cost", 0.0) >= (TRANSFORMS_BEYOND_FROM if beyond else TRANSFORMS_FROM):
+                    return True
+    return False
 
 
 def polishing(plan: Plan, problem: Problem) -> Plan:

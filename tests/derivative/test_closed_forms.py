@@ -114,6 +114,7 @@ def test_a_rectangle_in_two_dimensions(precision):
     close(found["B"][2, 2][~inside], 0.0, tol)
 
 
+@pytest.mark.slow
 def test_a_flat_image(precision):
     """Multipliers are degenerate, the solution is not: x is the mean whatever lam, rho and the start are."""
     dtype, tol = precision

@@ -48,6 +48,7 @@ def alike(found, expected):
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * max(1.0, float(np.max(np.abs(b)))))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_single_precision_is_the_same_with_64_bit_numbers_enabled(name):
     model = MODELS[name]
@@ -68,6 +69,7 @@ def test_single_precision_is_the_same_with_64_bit_numbers_enabled(name):
     assert np.all(np.isfinite(outcomes[0][2]))
 
 
+@pytest.mark.slow
 def test_a_batch_and_a_second_derivative_in_single_precision():
     model = MODELS["norm in a box"]
 
@@ -85,6 +87,7 @@ def test_a_batch_and_a_second_derivative_in_single_precision():
     np.testing.assert_allclose(outcomes[1][1], np.diag([0, 2, 0, 2]), atol=1e-4)  # soft thresholds below the bound
 
 
+@pytest.mark.slow
 def test_an_image_in_single_precision():
     U, B, e = admm.Var("U", 21, 21), admm.Param("B", 21, 21), admm.Param("e")
     model = admm.Model()
@@ -108,6 +111,7 @@ def loss_of(model):
     return lambda c: jnp.dot(jnp.asarray(LOSS), model.solve({"c": c, "lam": 0.1})["x"])
 
 
+@pytest.mark.slow
 def test_finite_gradients_pass_the_check_of_nan():
     """It looks at what a program returns: so not inside one."""
     with jax.debug_nans(True):
@@ -115,6 +119,7 @@ def test_finite_gradients_pass_the_check_of_nan():
     assert np.all(np.isfinite(gradient))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["variation", "huber"])
 def test_no_arithmetic_on_arrays_of_different_rank(name):
     with jax.numpy_rank_promotion("raise"):

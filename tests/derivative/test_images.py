@@ -48,6 +48,7 @@ def tuned(double):
     return model, image_jit(jax.value_and_grad(lambda lam, B: loss(model, {"lam": lam, "B": B}), (0, 1)))
 
 
+@pytest.mark.slow
 def test_every_parameter_against_differences(double):
     model = general()
     at = {
@@ -84,6 +85,7 @@ def test_the_value_function(double):
     np.testing.assert_allclose(gradient["B"], IMAGE - admm.conv2d(U, KERNEL, "same"), atol=1e-8)
 
 
+@pytest.mark.slow
 def test_forward_reverse_and_second_order_agree(tuned):
     model, value_and_grad = tuned
 
@@ -113,6 +115,7 @@ def test_forward_reverse_and_second_order_agree(tuned):
     assert float(curvature) == pytest.approx(expected, rel=1e-7)
 
 
+@pytest.mark.slow
 def test_a_batch_equals_the_loop(tuned):
     """Easy and hard elements, and one that cannot converge: values, gradients and flags."""
     model = tuned[0]
@@ -165,6 +168,7 @@ def test_the_adjoint_warm_starts_itself(tuned):
     np.testing.assert_allclose(admm.conv2d(np.asarray(adjoint), KERNEL, "same"), gradient, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_inside_other_peoples_loops(tuned):
     """An optax loop under `lax.scan` over an Equinox module, warm-started, comes to the best lam."""
     model = tuned[0]
@@ -197,6 +201,7 @@ def test_inside_other_peoples_loops(tuned):
     assert 0.02 < float(last()) < 0.5
 
 
+@pytest.mark.slow
 def test_single_precision_agrees_or_is_flagged(tuned):
     expected = float(tuned[1](0.1, jnp.asarray(IMAGE))[1][0])
     with jax.enable_x64(False):
@@ -207,6 +212,7 @@ def test_single_precision_agrees_or_is_flagged(tuned):
     assert float(slope) == pytest.approx(expected, rel=1e-2)
 
 
+@pytest.mark.slow
 def test_unrolling_comes_to_the_same(tuned):
     model = tuned[0]
 
@@ -220,6 +226,7 @@ def test_unrolling_comes_to_the_same(tuned):
     assert float(slope) == pytest.approx(exact, rel=0.05)
 
 
+@pytest.mark.slow
 def test_isotropic_images(double):
     U, B, lam = admm.Var("U", 24, 24), admm.Param("B", 24, 24), admm.Param("lam")
     model = admm.Model()

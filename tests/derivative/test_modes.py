@@ -82,6 +82,7 @@ class TestHuber:
         curved = np.linalg.eigvalsh(rows[inner].T @ rows[inner])
         assert float(diagnosis.condition) == pytest.approx(curved[1] / curved[0], rel=0.1)
 
+    @pytest.mark.slow
     def test_a_variation(self):
         """min sum huber(y - C, .7) + lam TV(y); central differences of C give 10.5."""
         y, C, lam = admm.Var("x", 5), admm.Param("C", 5), admm.Param("lam")
@@ -134,6 +135,7 @@ def equal_columns():
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", [singular, smallest_sum, tied, equal_columns])
 def test_what_is_not_unique_is_told_in_both_modes(case):
     model = case()
@@ -181,6 +183,7 @@ def variation(constraint=None, penalty=None, size=None):
 class TestVariationAndAnotherTerm:
     """The last difference of a signal is zero whatever x is: the force on it is free, and bears on nothing."""
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("of", "at", "direction", "expected"),
         [
@@ -216,6 +219,7 @@ class TestVariationAndAnotherTerm:
         assert np.isnan(forward)
         assert len(warned) == 1
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("kind", ["bound", "sum"])
     def test_images(self, kind):
         """6x6 pixels go through dense matrices; all parameters in one gradient, against differences."""

@@ -199,6 +199,7 @@ def modes_agree(structure: int, seed: int) -> None:
 
 
 # kinks of several terms lie on each other in the first three; in the last, the solution is not the only one
+@pytest.mark.slow
 @pytest.mark.parametrize(("structure", "seed"), [(8, 2), (11, 2), (20, 2), (4, 1)])
 def test_sample_of_modes(structure, seed):
     modes_agree(structure, seed)
@@ -211,6 +212,7 @@ def test_all_modes(structure):
         modes_agree(structure, seed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("structure", SAMPLE)
 def test_sample(structure):
     assert check(structure, 0) == "exact"
@@ -223,6 +225,7 @@ def test_all(structure):
         check(structure, seed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("structure", SAMPLE[:2])
 def test_sample_against_unrolling(structure):
     assert compare_with_unrolling(structure, 0) == "agrees"

@@ -70,6 +70,7 @@ def test_a_solution_that_is_not_unique():
     assert not bool(diagnosis.trustworthy)
 
 
+@pytest.mark.slow
 def test_kinks_that_a_change_pulls_apart():
     """min 1/2 (x + 1/2)^2 + |x - a| over x >= 0 at a = 0: x = max(a, 0) nearby, and both terms hold it there."""
     x, a, c = admm.Var("x", 1, nonneg=True), admm.Param("a"), admm.Param("c")

@@ -26,6 +26,7 @@ def _close_figures():
     plt.close("all")
 
 
+@pytest.mark.slow
 def test_learn_lambda_is_as_good_as_the_grid_in_a_few_solves(capsys, tmp_path):
     run("learn_lambda", "--size", 32, "--grid", 20, "--output", tmp_path / "figure.png")
     out = capsys.readouterr().out

@@ -54,6 +54,7 @@ def test_a_fit_lowers_the_loss_and_keeps_the_best(fitted):
     assert "lam = 0.0" in text
 
 
+@pytest.mark.slow
 def test_the_gradient_of_a_batch_is_the_mean_of_its_images(model):
     """In one program or one after the other, images stop and start on their own."""
     two = {k: v[:2] for k, v in TRAIN.items()}

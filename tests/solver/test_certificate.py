@@ -65,6 +65,7 @@ def check_point(case: Case, solution: admm.Solution, objective: float) -> None:
     assert value == pytest.approx(objective, rel=1e-9, abs=1e-9 * case.scale**2), case.log
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("structure", SAMPLE)
 def test_sample(structure):
     for seed in SEEDS:
@@ -85,6 +86,7 @@ def test_every_atom_and_constraint_is_drawn():
     assert wanted <= used
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("structure", [8, 58])
 def test_single_precision(structure):
     case = random_case(structure)
@@ -129,6 +131,7 @@ def test_scale_of_the_data_does_not_matter():
     assert float(large.objective) == pytest.approx(255**2 * float(small.objective), rel=1e-9)
 
 
+@pytest.mark.slow
 def test_a_certificate_ends_within_its_goal_where_it_can():
     """A gap asked for is proved by fewer rounds, never falsely, wherever all of them would prove a smaller one."""
     model, iterations = deblurring(), 12

@@ -12,7 +12,7 @@ import admm_jax as admm
 from admm_jax.status import Status
 from tests.solver.claims import FEASIBILITY, check_honest, check_success, optimum_of, solve, status_of
 
-pytestmark = pytest.mark.open
+pytestmark = pytest.mark.slow
 
 
 def picture(n):

@@ -104,6 +104,7 @@ def test_a_polished_point_satisfies_the_optimality_conditions(solutions, name):
     assert (np.hypot(*field) <= w * (1 + 1e-12)).all()
 
 
+@pytest.mark.slow
 def test_vmap_equals_the_loop(model, solutions):
     with jax.enable_x64(True):
         stacked = jax.tree.map(lambda *parts: jnp.stack(parts), *CASES.values())

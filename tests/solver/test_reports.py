@@ -91,6 +91,7 @@ def nonnegative_lasso(summed):
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("summed", [False, True])
 def test_nonnegative_lassos_with_condition_450(summed, dtype):
@@ -124,6 +125,7 @@ def regression(ord):
     return model, {"A": rng.normal(size=(count, 30, 5)), "b": rng.normal(size=(count, 30))}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ord", [1, np.inf])
 def test_one_norm_alone(ord):
     model, params = regression(ord)

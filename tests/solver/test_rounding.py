@@ -46,6 +46,7 @@ def claims_hold(model, value, params, *, max_iterations):
 NOISE, WEIGHT = np.meshgrid([1e-2, 1e-4, 1e-6], [1e-1, 1e-3, 1e-5, 1e-7])
 
 
+@pytest.mark.slow
 def test_lasso_almost_without_noise():
     """The optimum lies down to 1e-9 of the energy of the data, so that float32 hardly tells it from zero."""
     rng = np.random.default_rng(0)
@@ -63,6 +64,7 @@ def test_lasso_almost_without_noise():
     assert claims_hold(model, value, params, max_iterations=300) >= 6
 
 
+@pytest.mark.slow
 def test_deblurring_almost_without_noise():
     """The same for an image, in the matrix-free form."""
     rng = np.random.default_rng(0)
@@ -82,6 +84,7 @@ def test_deblurring_almost_without_noise():
     assert claims_hold(model, value, params, max_iterations=300) >= 3
 
 
+@pytest.mark.slow
 def test_small_residual_beside_a_variation_of_zero():
     """A constant signal: the rounding of the weighted variation is larger than a residual that is told well."""
     rng = np.random.default_rng(0)

@@ -50,6 +50,7 @@ def derivatives_of(model):
     return jax.jit(jax.jacrev(outcome)), jax.jit(jax.jacfwd(outcome))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("S", [1.0, 1e4, 1e8])
 def test_derivative_of_bounded_quadratic(quadratic, S):
     with jax.enable_x64(True):
@@ -212,6 +213,7 @@ def optimum_of(name, y):
     return reference(cp.Problem(cp.Minimize(problem[0]), problem[1]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("dtype", "s"),
     [("float64", s) for s in (1.0, 1e-9, 65535.0, 1e7, 1e12)] + [("float32", s) for s in (1.0, 65535.0)],

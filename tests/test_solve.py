@@ -61,6 +61,7 @@ def test_jit_equals_the_eager_solve(jitted, dense_solution):
     assert_same(solution, None, dense_solution, 1e-6)
 
 
+@pytest.mark.slow
 def test_vmap_over_a_weight_equals_the_loop(dense):
     batch = jax.vmap(lambda lam: dense.solve({**LASSO, "lam": lam}))(jnp.asarray(LAMS))
     assert batch["x"].shape == (3, 10)

@@ -78,10 +78,19 @@ def explain(problem: Problem, model: str) -> str:
     lines += [
         f"  x-update: {plan.x_update}",
         f"  polishing: {_polishing(problem, plan)}",
-        "  stopping: when the duality gap to a feasible dual point, relative to the objective, is at most tol",
+        f"  stopping: {_stopping(plan)}",
         f"  memory: about {_bytes(_numbers(problem, plan, size, rows))} in float64, beside the data",
     ]
     return "\n".join(lines)
+
+
+def _stopping(plan: Plan) -> str:
+    if plan.periods is None:
+        return "when the duality gap to a feasible dual point, relative to the objective, is at most tol"
+    return (
+        "when no image with values in a range (three times that of the data, or the model's bounds) is better by more "
+        "than tol, relative to the objective"
+    )
 
 
 def _form(plan: Plan, size: int) -> str:

@@ -63,6 +63,7 @@ def largest_entry_in_a_ball():
     return model, theirs, y, {"b": (POINT, c), "r": (1.0, r)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", [lasso, variation_under_a_bound, norm_with_equations, largest_entry_in_a_ball])
 def test_the_same_gradient(case):
     model, theirs, y, params = case()

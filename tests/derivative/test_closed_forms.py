@@ -134,6 +134,7 @@ def test_a_flat_image(precision):
         close(np.asarray(again["lam"]), 0.0, tol)
 
 
+@pytest.mark.slow
 def test_a_singular_map_with_one_solution(precision):
     """1/2 (x_1 + x_2 - y)^2 + lam |x_2 - x_1|: K^T K is singular, x = (y, y) / 2."""
     dtype, tol = precision
@@ -220,6 +221,7 @@ def test_bounds(precision):
     close(found["b"][:2], 0.0, tol)
 
 
+@pytest.mark.slow
 def test_equality_constraints(precision):
     """min 1/2 |x - y|^2, C x = d: x = y - C^T (C C^T)^-1 (C y - d), and its multiplier."""
     dtype, tol = precision

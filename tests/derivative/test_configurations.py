@@ -129,6 +129,7 @@ def test_no_arithmetic_on_arrays_of_different_rank(name):
     assert float(slope) == pytest.approx(float(jnp.dot(gradient, c)), abs=1e-4)
 
 
+@pytest.mark.slow
 def test_what_is_nan_is_found_by_the_check():
     x, q = admm.Var("x", 2), admm.Param("q")
     model = admm.Model()

@@ -140,6 +140,7 @@ def test_a_batch_equals_the_loop(tuned):
     assert np.isnan(batch[1][0])
 
 
+@pytest.mark.slow
 def test_starts_and_settings_have_no_derivative(tuned):
     model = tuned[0]
 
@@ -151,6 +152,7 @@ def test_starts_and_settings_have_no_derivative(tuned):
     assert float(slopes[1]) == 0.0
 
 
+@pytest.mark.slow
 def test_the_adjoint_warm_starts_itself(tuned):
     model = tuned[0]
 

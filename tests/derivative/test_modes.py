@@ -66,6 +66,7 @@ def huber_line(n):
 
 
 class TestHuber:
+    @pytest.mark.slow
     def test_a_line(self):
         """No other term: forces sum to zero, and the curvature is that of the Huber function alone."""
         slope_of, model = huber_line(5)
@@ -156,6 +157,7 @@ def test_the_objective_has_a_derivative_all_the_same():
         assert len(warned) == 1
 
 
+@pytest.mark.slow
 def test_without_programs_each_mode_warns_once():
     model = singular()
 
@@ -265,6 +267,7 @@ def test_a_norm_and_its_ball():
     assert float(gradient["lam"]) == pytest.approx(0.0, abs=1e-8)
 
 
+@pytest.mark.slow
 def test_one_parameter_in_two_terms():
     """1/2 |x + 1|^2 + |x - a| over x >= a: both terms hold x at a, and move with it; they part for two parameters."""
     x, a, b = admm.Var("x", 1), admm.Param("a"), admm.Param("b")

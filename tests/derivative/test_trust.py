@@ -111,6 +111,7 @@ def test_an_active_set_in_doubt_is_warned_of(monkeypatch):
     jax.clear_caches()
 
 
+@pytest.mark.slow
 def test_a_diagnosis_of_an_image():
     model = deblurring()
     diagnosis = model.diagnose(DEBLURRING)
@@ -139,6 +140,7 @@ def test_a_diagnosis_says_how_far_the_next_kink_is():
     assert "same set for lam" in repr(diagnosis)
 
 
+@pytest.mark.slow
 def test_flags_can_be_read_inside_jit_and_vmap():
     model = lasso()
     trusted = jax.jit(jax.vmap(lambda lam: model.diagnose({**LASSO, "lam": lam})))(jnp.asarray([0.5, 1.0]))

@@ -118,6 +118,7 @@ def test_a_network_of_two_images_has_a_weight_for_each_difference():
         learn.lam_map(net, (image, first[1:]), 0.02)
 
 
+@pytest.mark.slow
 def test_a_map_of_a_flat_image_can_be_differentiated():
     net = learn.network(seed=1, hidden=(3,))
     slope = jax.grad(lambda image: jnp.sum(learn.lam_map(jax.tree.map(jnp.ones_like, net), image, 0.1)))

@@ -105,6 +105,7 @@ def test_search_without_the_truth_comes_near_the_best(model, curve, criterion):
     assert float(learn.psnr(found.solution["U"], TRUTH)) > best - 0.7  # 576 pixels say no more
 
 
+@pytest.mark.slow
 def test_search_by_held_out_pixels_through_a_masked_model(curve):
     U, B, mask, lam = (
         admm.Var("U", *TRUTH.shape),
@@ -134,6 +135,7 @@ SMOOTH = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("criterion", SMOOTH)
 def test_the_slope_is_the_slope_of_the_criterion(criterion):
     with jax.enable_x64(True):

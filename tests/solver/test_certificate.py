@@ -100,6 +100,7 @@ def test_single_precision(structure):
     assert true <= float(solution.gap) + 1e-6  # the objective itself is known to rounding
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("structure", [8, 58])
 def test_without_matrices(structure, monkeypatch):
     """Small models in the form that large ones are solved in: what is claimed holds, converged or not."""

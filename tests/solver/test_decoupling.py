@@ -89,6 +89,7 @@ def test_they_are_decoupled():
         assert "mask decoupling" in model.explain(data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("case", "dtype"), [*((case, "float64") for case in CASES), ("full", "float32"), ("isotropic", "float32")]
 )
@@ -172,6 +173,7 @@ def test_stopping_by_the_estimate():
     assert int(solution.iterations) < int(certified.iterations)
 
 
+@pytest.mark.slow
 def test_equal_to_conjugate_gradients(monkeypatch):
     model, data, _ = model_of("valid")
     ours = solve(model, data, tol=1e-6)

@@ -60,6 +60,7 @@ def objective(U, case):
     return 0.5 * np.sum(residual**2) + np.sum(case["w"] * np.hypot(*differences(U)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_the_optimum_is_that_of_an_interior_point_method(solutions, name):
     case, solution = CASES[name], solutions[name]

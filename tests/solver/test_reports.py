@@ -204,6 +204,7 @@ def crossing(written):
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("written", ["constraints", "term"])
 def test_crossed_bounds(written, dtype):

@@ -11,6 +11,8 @@ turn. The true gap is against a solve whose estimated gap is below 1e-6. Run it 
 from __future__ import annotations
 
 import argparse
+import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,6 +26,7 @@ from skimage import data, io, restoration
 
 import admm_jax as admm
 
+SCICO = Path(__file__).parent / "peers" / "photograph_with_scico.py"
 OPTIONS: dict[str, dict[str, Any]] = {
     "estimate 1e-3": {"tol": 1e-3, "stop": "estimate"},
     "certified 1e-2": {"tol": 1e-2},
@@ -163,6 +166,14 @@ def gradients(case: Case, p: int, repeats: int) -> None:
     )
 
 
+def beside_scico(case: Case, python: str) -> None:
+    """SCICO's mask decoupling by hand, in an environment of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "case.npz"
+        np.savez(file, truth=case.truth, kernel=case.kernel, observed=case.observed, lam=case.lam)
+        subprocess.run([python, str(SCICO), str(file)], check=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photographs", nargs="*", type=Path)
@@ -172,12 +183,15 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--p", type=int, nargs="*", default=[1, 2])
     parser.add_argument("--gradients", action="store_true")
+    parser.add_argument("--scico", help="a Python that has SCICO")
     given = parser.parse_args()
     for case in cases(given):
         for p in given.p:
             solves(case, p, given.repeats)
             if given.gradients:
                 gradients(case, p, given.repeats)
+            if given.scico and p == 1:
+                beside_scico(case, given.scico)
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ import admm_jax as admm
 from admm_jax import learn, plot
 from admm_jax.options import OPTIONS
 from admm_jax.problem import Penalty
+from admm_jax.prox.functions import ClosedForm
 from admm_jax.pytree import pytree_dataclass, replace
 from admm_jax.solver.loop import advance
 from admm_jax.solver.run import begin
@@ -112,14 +113,15 @@ _ = axes[1].set(xlabel="iteration", ylabel="largest change in ten iterations")
 
 # %% [markdown]
 # ## A prox of one's own
-# `step` asks nothing of a term but its `prox`. Here total variation makes way for sparsity in the cosine transform,
+# `step` asks nothing of a term but its `prox`, and `ClosedForm` says that it remembers nothing. Here total variation
+# makes way for sparsity in the cosine transform,
 # $g(v) = w\,\lVert \mathrm{DCT}\, v \rVert_1$, whose prox is a soft threshold of the coefficients. What certifies,
 # polishes and differentiates needs more of a function (`admm_jax.prox.base`); the iteration does not.
 
 
 # %%
 @pytree_dataclass
-class SparseCosines:
+class SparseCosines(ClosedForm):
     weight: jax.Array
 
     def prox(self, v, step):

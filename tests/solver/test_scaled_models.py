@@ -46,3 +46,12 @@ def test_all(structure):
 def test_all_of_450_unknowns_and_more(structure, form):
     for seed in SEEDS[::2] if form == "large" else SEEDS[1::2]:
         check(structure, seed, form)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("structure", "seed", "form"), [(59, 3, "matrix-free"), (56, 2, "large")])
+def test_far_outside_its_constraints_a_point_has_no_gap(structure, seed, form):
+    """Multipliers that are not those of the optimum tell nothing of how far below it f may lie there."""
+    outcome = check(structure, seed, form)
+    assert outcome.outside > 0.1
+    assert outcome.gap == float("inf")

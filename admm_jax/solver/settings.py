@@ -19,10 +19,8 @@ TOLERANCES = {  # by the width of the dtype: (gap, feasibility)
 # What a photograph is known to is worth no more: at a certified 1e-3 the true gap is some 1e-5, and an image that is
 # solved to the last digit is no better by 0.001 dB.
 DECOUPLED = 1e-3
-FINISHED_ESTIMATE = {
-    8: 1e-6,
-    4: 3e-5,
-}  # of decoupled problems: the estimate at which a derivative is known to a percent
+# Of decoupled problems: the estimate of the gap at which a derivative is known to a percent.
+FINISHED_ESTIMATE = {8: 1e-6, 4: 3e-5}
 FINISHED = {8: 1e-10, 4: 2e-6}  # gaps at which an active set is settled
 FINISHED_CURVED = {8: 1e-12, 4: 2e-6}  # where small groups of a norm are curved: they must be known to some digits
 

@@ -84,6 +84,8 @@ def prepare(problem: Problem, options: Mapping[str, Any], dtype: Any = None) -> 
     """The problem as the compiled program takes it: one dtype, no labels, convolutions chosen; its static `options`."""
     dtype = common_dtype(problem) if dtype is None else np.dtype(dtype)
     plan = make_plan(problem)
+    if options["derivative"] == "unroll":  # it differentiates the steps of the problem as it stands
+        plan = dataclasses.replace(plan, periods=None)
     batching = str(options["batching"])
     plan = dataclasses.replace(
         plan,

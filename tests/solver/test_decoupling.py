@@ -241,6 +241,14 @@ def test_derivative_against_differences(case):
     assert gradient == pytest.approx(difference, rel=1e-5)
 
 
+def test_unrolled_iterations_are_those_of_the_problem_itself():
+    """They are not decoupled; after enough of them they come to the same."""
+    model, data, best = model_of("valid")
+    solution = solve(model, data, derivative="unroll", max_iterations=60)
+    assert len(solution.state.z) == 1
+    assert best.optimum - best.error <= float(solution.objective) <= best.optimum * (1 + 1e-3)
+
+
 @pytest.mark.slow
 def test_single_precision_derivative_is_good_to_a_percent_and_says_so(recwarn):
     model, data, _ = model_of("valid")

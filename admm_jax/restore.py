@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from admm_jax.errors import DataError, ShapeError
-from admm_jax.expressions import Param, Var, conv2d, square, tv2d
+from admm_jax.expressions import Expr, Param, Var, conv2d, square, tv2d
 from admm_jax.expressions import sum as total
 from admm_jax.learn.noise import START, noise_level
 from admm_jax.model import Model
@@ -141,44 +141,47 @@ def inpaint(
     def model_of(shape: tuple[int, int]) -> tuple[Model, Callable[[np.ndarray], np.ndarray]]:
         if missing.shape != shape:
             raise ShapeError(f"mask must have the shape {shape} of the image, got {missing.shape}")
-        _choice("tv", tv, tuple(VARIATIONS))
         u, known = Var("u", *shape), Param("image", *shape)
         model = Model()
-        model.setObjective(tv2d(u, VARIATIONS[tv]))
+        model.setObjective(_variation(u, tv))
         model.addConstr(u[~missing] == known[~missing])
         return model, lambda value: value
 
-    return _restored(image, model_of, 0.0, channel_axis, full_output, {"tol": 1e-3, "stop": "certificate", **options})
+    return _restored(image, model_of, None, channel_axis, full_output, {"tol": 1e-3, "stop": "certificate", **options})
 
 
-def _model(u: Var, tv: str, fit: Any) -> Model:
+def _variation(u: Var, tv: str) -> Expr:
     _choice("tv", tv, tuple(VARIATIONS))
+    return tv2d(u, VARIATIONS[tv])
+
+
+def _model(u: Var, tv: str, fit: Expr) -> Model:
     model = Model()
-    model.setObjective(Param("lam") * tv2d(u, VARIATIONS[tv]) + 0.5 * total(fit))
+    model.setObjective(Param("lam") * _variation(u, tv) + 0.5 * total(fit))
     return model
 
 
 def _restored(
     image: Any,
     model_of: Callable[[tuple[int, int]], tuple[Model, Callable[[np.ndarray], np.ndarray]]],
-    lam: float | str,
+    lam: float | str | None,
     channel_axis: int | None,
     full_output: bool,
     options: dict[str, Any],
     per_sigma: float | None = None,
 ) -> Any:
-    """Each channel through its model, in values of 0 to 1, put together again in the scale of the image."""
+    """Each channel through its model, in values of 0 to 1, put together again in the scale of the image.
+
+    `lam`: None for a model that has none.
+    """
     if np.ma.isMaskedArray(image):
         raise DataError("image must be an array without a mask of its own: pass the mask to inpaint")
     array = np.asarray(image)
     channels, axis, scale = _channels(array, channel_axis)
     model, cut = model_of((channels.shape[1], channels.shape[2]))
-    params: dict[str, Any] = {}
-    if any(parameter.name == "lam" for parameter in model.parameters):
-        params["lam"] = np.asarray(_weight(lam, channels, per_sigma), channels.dtype)
-    solutions: list[Solution] = [
-        model.solve({**params, "image": channel}, **{**ENOUGH, **options}) for channel in channels
-    ]
+    weight = {} if lam is None else {"lam": np.asarray(_weight(lam, channels, per_sigma), channels.dtype)}
+    options = {**ENOUGH, **options}
+    solutions: list[Solution] = [model.solve({**weight, "image": channel}, **options) for channel in channels]
     restored = np.stack([cut(np.asarray(solution["u"])) for solution in solutions]) * np.asarray(scale, channels.dtype)
     result = restored[0] if axis is None else np.moveaxis(restored, 0, axis)
     return (result, solutions) if full_output else result

@@ -53,7 +53,7 @@ class Trust:
 
 def assess(problem: Problem, plan: Plan, solution: Solution, target: Array) -> Trust:
     """What is known of the derivative at a solution. `target`: a gap at which an active set is settled in any case."""
-    dtype = solution.gap.dtype
+    dtype, came = solution.gap.dtype, reached(solution, plan, target)
     gap = solution.gap if plan.periods is None else jnp.minimum(solution.gap, solution.estimate)
     delta = jnp.sqrt(jnp.clip(gap, 0, 1e-2)).astype(dtype)
     factors = jnp.stack([1 - delta, 1 + delta])
@@ -64,7 +64,7 @@ def assess(problem: Problem, plan: Plan, solution: Solution, target: Array) -> T
     sharp = blurred <= SHARP[dtype.itemsize]
     settled = solution.converged & sharp & ((gap <= target) | clear)
     if plan.periods is not None:
-        settled = reached(solution, plan, target) & ((gap <= target) | (sharp & clear))
+        settled = came & ((gap <= target) | (sharp & clear))
     push = {name: probe_signs(value.shape, dtype) for name, value in solution.values.items()}
 
     def answer(factor: Array) -> Point:
@@ -77,12 +77,10 @@ def assess(problem: Problem, plan: Plan, solution: Solution, target: Array) -> T
         size = jnp.maximum(norm(tight), norm(loose))
         return jnp.where(size > 0, norm(subtract(tight, loose)) / jnp.where(size > 0, size, 1), 0)
 
-    error = lax.cond(settled | ~reached(solution, plan, target), lambda: jnp.zeros((), dtype), estimate)
+    error = lax.cond(settled | ~came, lambda: jnp.zeros((), dtype), estimate)
     error = jnp.maximum(error, jnp.where(settled, 0, blurred))
     unique = regular(system_at(problem, plan, solution))
-    return Trust(
-        reached(solution, plan, target), settled, unique, jnp.where(reached(solution, plan, target), error, jnp.inf)
-    )
+    return Trust(came, settled, unique, jnp.where(came, error, jnp.inf))
 
 
 def reached(solution: Solution, plan: Plan, target: Array) -> Array:

@@ -93,8 +93,11 @@ class Conv2D(Window):
     def cost(self) -> float:
         """What an application costs by the fastest implementation, in taps (see `convolution_plan`)."""
         known = self.kernel if isinstance(self.kernel, np.ndarray) else None
-        name = plan_convolution(self, _float_dtype(self.kernel), jax.default_backend(), known)[0]
-        return cost_of(name, self.kernel_shape, *_structure(known, _float_dtype(self.kernel)))
+        structure, platform = _structure(known, _float_dtype(self.kernel)), jax.default_backend()
+        name = self.implementation
+        if name == "auto":
+            name, _ = choose_implementation(self.image_shape, self.kernel_shape, platform, *structure)
+        return cost_of(name, self.kernel_shape, *structure)
 
     @property
     def taps(self) -> Array:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import jax.numpy as jnp
 from jax import Array
 
@@ -10,7 +12,7 @@ from admm_jax.operators.base import Shape
 from admm_jax.pytree import pytree_dataclass, static
 
 
-class Window:
+class Window(ABC):
     """What shapes, mode and orientation say of any convolution, however it is done. It has no fields of its own."""
 
     in_shape: Shape
@@ -31,9 +33,9 @@ class Window:
         return corr.result_shape(self.image_shape, self.kernel_shape, self.padding)
 
     @property
+    @abstractmethod
     def taps(self) -> Array:
         """(p, q), as a correlation reads them."""
-        raise NotImplementedError
 
     @property
     def least_periods(self) -> tuple[int, int]:

@@ -412,6 +412,15 @@ def proved(certificate: Certificate, gap: Array, p: tuple[Array, ...]) -> Certif
     )
 
 
+def fenchel_gaps(problem: Problem, x: Point, p: tuple[Array, ...]) -> Array:
+    """sum g(v) + g*(p) - <p, v>, for p in dom g* and v = A x + b moved into dom g."""
+    total = jnp.zeros((), dtype_of(x))
+    for penalty, part in zip(problem.penalties, p, strict=True):
+        value = penalty.map(x) + penalty.offset
+        total = total + jnp.maximum(penalty.function.fenchel_gap(value - penalty.function.violation(value), part), 0)
+    return total
+
+
 def promise(problem: Problem, x: Point, p: tuple[Array, ...], units: Units) -> Certificate:
     """A certificate without the absorbing: true in objective and violation, its gap is what is left to hope for.
 
@@ -419,10 +428,7 @@ def promise(problem: Problem, x: Point, p: tuple[Array, ...], units: Units) -> C
     """
     functions = [penalty.function for penalty in problem.penalties]
     p = tuple(f.project_dual(part) for f, part in zip(functions, p, strict=True))
-    total = jnp.zeros((), dtype_of(x))
-    for penalty, part in zip(problem.penalties, p, strict=True):
-        value = penalty.map(x) + penalty.offset
-        total = total + jnp.maximum(penalty.function.fenchel_gap(value - penalty.function.violation(value), part), 0)
+    total = fenchel_gaps(problem, x, p)
     look = first_look(problem, x, p, units)
     return replace(look, gap=total, relative_gap=relative(look.objective, total, look.floor))
 

@@ -112,23 +112,21 @@ def observed_start(problem: Problem, x: Point) -> Point:
     it takes hundreds of iterations more, and from the true image still half as many again. Pixels that are masked take
     the mean of the others.
     """
-    out = {}
-    for name, value in x.items():
-        quadratic = problem.quadratics[0]
-        first: Any = quadratic.map.chains[0].ops[0]
-        loss = _diagonal(quadratic)
-        seen = loss.curvature > 0
-        data = loss.pull / jnp.where(seen, loss.curvature, 1)
-        mean = jnp.sum(jnp.where(seen, data, 0)) / jnp.maximum(jnp.sum(seen), 1)
-        taps = jnp.asarray(first.taps)
-        gain, size = jnp.sum(taps), jnp.sum(jnp.abs(taps))
-        data = jnp.where(seen, data, mean) / jnp.where(jnp.abs(gain) > 0.1 * size, gain, jnp.inf)
-        rows, columns = (
-            jnp.clip(jnp.arange(n) - _middle(jnp.abs(taps), axis) + first.padding[axis][0], 0, m - 1)
-            for axis, (n, m) in enumerate(zip(value.shape, data.shape, strict=True))
-        )
-        out[name] = jnp.where(jnp.any(value != 0), value, data[rows][:, columns])
-    return out
+    ((name, value),) = x.items()
+    quadratic = problem.quadratics[0]
+    first: Any = quadratic.map.chains[0].ops[0]
+    loss = _diagonal(quadratic)
+    seen = loss.curvature > 0
+    data = loss.pull / jnp.where(seen, loss.curvature, 1)
+    mean = jnp.sum(jnp.where(seen, data, 0)) / jnp.maximum(jnp.sum(seen), 1)
+    taps = jnp.asarray(first.taps)
+    gain, size = jnp.sum(taps), jnp.sum(jnp.abs(taps))
+    data = jnp.where(seen, data, mean) / jnp.where(jnp.abs(gain) > 0.1 * size, gain, jnp.inf)
+    rows, columns = (
+        jnp.clip(jnp.arange(n) - _middle(jnp.abs(taps), axis) + first.padding[axis][0], 0, m - 1)
+        for axis, (n, m) in enumerate(zip(value.shape, data.shape, strict=True))
+    )
+    return {name: jnp.where(jnp.any(value != 0), value, data[rows][:, columns])}
 
 
 def _middle(taps: Array, axis: int) -> Array:
@@ -158,15 +156,4 @@ def observed(problem: Problem, w: tuple[Array, ...]) -> tuple[Array, ...]:
         for mask in masks:
             value = mask(value)
         out.append(value - quadratic.data)
-    return tuple(out)
-
-
-def splits(problem: Problem, e: tuple[Array, ...], periods: Periods) -> tuple[Array, ...]:
-    """The duals S^T W e of the losses that a dual point e stands for."""
-    out = []
-    for quadratic, part in zip(problem.quadratics, e, strict=True):
-        value = quadratic.weight * part
-        for mask in quadratic.map.chains[0].ops[1:]:
-            value = mask.adjoint(value)
-        out.append(pad(value, periods))
     return tuple(out)

@@ -9,7 +9,8 @@ about as 1 / k in the slow directions, which are those that r still pulls in, so
 
     estimate = Phi(x) + k / (k - k') |<r, x' - x>|.
 
-On photographs under camera kernels it lay between a half and five times the true gap at every check.
+At the ends of solves of photographs under camera kernels, to 1e-2 and 1e-3, it lay between 1.1 and 5.3 times the true
+gap.
 """
 
 from __future__ import annotations
@@ -18,18 +19,8 @@ import jax.numpy as jnp
 from jax import Array
 
 from admm_jax.problem import Point, Problem
+from admm_jax.solver.certificate import fenchel_gaps
 from admm_jax.solver.vectors import dot, dtype_of, subtract
-
-
-def fenchel(problem: Problem, x: Point, e: tuple[Array, ...], p: tuple[Array, ...]) -> Array:
-    """Phi(x) = sum 1/2 ||Q x - d - e||_W^2 + sum [g(v) + g*(p) - <p, v>], v = A x + b moved into dom g."""
-    total = jnp.zeros((), dtype_of(x))
-    for quadratic, part in zip(problem.quadratics, e, strict=True):
-        total = total + jnp.sum(quadratic.weight * (quadratic.map(x) - quadratic.data - part) ** 2) / 2
-    for penalty, part in zip(problem.penalties, p, strict=True):
-        value = penalty.map(x) + penalty.offset
-        total = total + jnp.maximum(penalty.function.fenchel_gap(value - penalty.function.violation(value), part), 0)
-    return total
 
 
 def estimated_gap(
@@ -56,4 +47,7 @@ def estimated_gap(
     """
     apart = jnp.maximum(iteration - iteration_before, 1).astype(dtype_of(x))
     pull = jnp.abs(dot(force, subtract(before, x)))
-    return fenchel(problem, x, e, p) + iteration.astype(dtype_of(x)) / apart * pull
+    phi = fenchel_gaps(problem, x, p)
+    for quadratic, part in zip(problem.quadratics, e, strict=True):
+        phi = phi + jnp.sum(quadratic.weight * (quadratic.map(x) - quadratic.data - part) ** 2) / 2
+    return phi + iteration.astype(dtype_of(x)) / apart * pull

@@ -54,9 +54,10 @@ def check(problem: Problem, inner: Problem, plan: Plan, run: Run, before: State,
     dtype = dtype_of(state.x)
     residual = residuals(inner, before, state)
     run, point, certificate, expected, estimate = examine(problem, plan, run, settings)
-    awaited = jnp.where(settings.by_estimate, jnp.minimum(estimate, expected), expected)
-    ratio = awaited / settings.target
-    if plan.periods is not None:
+    if plan.periods is None:
+        awaited = jnp.where(settings.by_estimate, jnp.minimum(estimate, expected), expected)
+        ratio = awaited / settings.target
+    else:
         certain = jnp.where(settings.by_estimate, 0, expected / settings.tol)
         ratio = jnp.maximum(certain, estimate / jnp.where(settings.by_estimate, settings.tol, settings.target))
     following = plan.next_check(state.iteration, ratio)

@@ -13,7 +13,6 @@ from admm_jax.solver import decouple
 from admm_jax.solver.certificate import Certificate, Units, initial_units
 from admm_jax.solver.equilibrate import Scaling, unscaled
 from admm_jax.solver.plan import Plan
-from admm_jax.solver.rewrite import lift
 from admm_jax.solver.settings import Settings
 from admm_jax.solver.state import State, Workspace, data_point, initial_rho, initial_state, make_workspace
 from admm_jax.solver.value_range import assumed_range, needed
@@ -69,9 +68,7 @@ def duals_of(problem: Problem, state: State) -> tuple[Array, ...]:
     """The duals of the lifted problem: Chambolle's field for TV, y for the rest."""
     # a decoupled problem has further splits, and frames that are larger
     pairs = zip(problem.penalties, state.y, state.fields, strict=False)
-    duals = tuple(penalty.function.dual(y, field) for penalty, y, field in pairs)
-    whole = [penalty.map.out_shape for penalty in lift(problem).penalties]
-    return tuple(decouple.crop(dual, shape) for dual, shape in zip(duals, whole, strict=True))
+    return tuple(p.function.dual(decouple.crop(y, p.map.out_shape), field) for p, y, field in pairs)
 
 
 def invalid(problem: Problem) -> Array:
@@ -120,24 +117,23 @@ def begin(
     start = scaling.enter(x)
     if plan.periods is not None:
         start = decouple.enter(decouple.observed_start(problem, start), plan.periods)
-    fresh = current = initial_state(inner, plan, workspace, rho, start)
-    if plan.periods is not None:
-        fresh = current = replace(fresh, ratios=decouple.ratios(inner, rho))
+    ratios = () if plan.periods is None else decouple.ratios(inner, rho)
+    fresh = current = replace(initial_state(inner, plan, workspace, rho, start), ratios=ratios)
     if state is not None:
         entered = scaling.enter_state(state)
         current = replace(entered, factor=fresh.factor, rho=rho, iteration=fresh.iteration, ratios=fresh.ratios)
-    infinity = jnp.full((), jnp.inf, dtype)
+    infinity, point = jnp.full((), jnp.inf, dtype), shown(problem, plan, current.x)
     lifted_duals = tuple(jnp.zeros_like(p) for p in duals_of(problem, current))
     units = replace(initial_units(problem, data), **assumed_range(problem, plan, settings, scaling))
     return Run(
         state=current,
         workspace=workspace,
         scaling=scaling,
-        point=shown(problem, plan, current.x),
+        point=point,
         certificate=Certificate(infinity, infinity, infinity, infinity, infinity, infinity, lifted_duals),
         estimate=infinity,
         units=units,
-        range=jnp.stack(needed(problem, shown(problem, plan, current.x), units.lower, units.upper, scaling)),
+        range=jnp.stack(needed(problem, point, units.lower, units.upper, scaling)),
         primal_residual=infinity,
         dual_residual=infinity,
         start_rho=rho,
@@ -148,7 +144,7 @@ def begin(
         ends=jnp.asarray(ENDLESS, jnp.int32),
         distance=jnp.full(3, jnp.inf, dtype),
         nearer_at=jnp.zeros((), jnp.int32),
-        seen=shown(problem, plan, current.x),
+        seen=point,
         seen_at=jnp.zeros((), jnp.int32),
         status=_first_status(problem),
         history=jnp.full((HISTORY, len(History._fields)), jnp.nan, dtype),

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import jax.scipy.linalg as jsl
 from jax import Array, lax
 
-from admm_jax.problem import Point, Problem
+from admm_jax.problem import Penalty, Point, Problem
 from admm_jax.solver.linear import conjugate_gradients, normal
 from admm_jax.solver.plan import Plan
 from admm_jax.solver.rewrite import VECTOR
@@ -63,19 +63,24 @@ def diagonal(problem: Problem, periods: tuple[int, int], state: State) -> tuple[
     rhos = rhos_of(problem, state)
     for penalty, z, y, rho in zip(problem.penalties, state.z, state.y, rhos, strict=True):
         pulled = rho * (z - penalty.offset) - y
-        if penalty.map.identity_on is not None:
+        symbol = _symbol(penalty)
+        if symbol is None:
             plain, power = plain + pulled, power + rho
         else:
-            symbol = penalty.map.chains[0].ops[0].spectrum  # pyright: ignore[reportAttributeAccessIssue]
             transformed = transformed + jnp.conj(symbol) * jnp.fft.rfft2(pulled)
             power = power + rho * (symbol.real**2 + symbol.imag**2)
     spectrum = (jnp.fft.rfft2(plain) + transformed) / power
     x = jnp.fft.irfft2(spectrum, periods).astype(dtype)
     images = []
     for penalty in problem.penalties:
-        value = x
-        if penalty.map.identity_on is None:
-            symbol = penalty.map.chains[0].ops[0].spectrum  # pyright: ignore[reportAttributeAccessIssue]
-            value = jnp.fft.irfft2(symbol * spectrum, periods).astype(dtype)
+        symbol = _symbol(penalty)
+        value = x if symbol is None else jnp.fft.irfft2(symbol * spectrum, periods).astype(dtype)
         images.append(value + penalty.offset)
     return {name: x}, tuple(images)
+
+
+def _symbol(penalty: Penalty) -> Array | None:
+    """A_j^ of a split of a decoupled problem, None for the identity."""
+    if penalty.map.identity_on is not None:
+        return None
+    return penalty.map.chains[0].ops[0].spectrum  # pyright: ignore[reportAttributeAccessIssue]

@@ -45,6 +45,7 @@ from admm_jax.solver.plan import Plan, polishing
 from admm_jax.solver.programs import Program
 from admm_jax.solver.rewrite import lift
 from admm_jax.solver.settings import Settings, finishing
+from admm_jax.solver.solve import in_stages
 from admm_jax.solver.solve import solve as solve_only
 from admm_jax.solver.state import State
 from admm_jax.solver.vectors import add
@@ -136,8 +137,8 @@ def solve(
     Polishing that is left out is not compiled, and a solve that stands in no transformation is compiled as its size
     asks.
     """
-    if plan.regions and not isinstance(settings.polish, Tracer):
-        plan = dataclasses.replace(plan, regions=bool(settings.polish))
+    if (plan.regions or plan.newton) and not isinstance(settings.polish, Tracer) and not bool(settings.polish):
+        plan = dataclasses.replace(plan, regions=False, newton=False)
     args = (problem, settings, x, state, adjoint)
     if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((args, jnp.zeros(())))):
         program = program_number(owner)
@@ -146,6 +147,8 @@ def solve(
             params, build = (problem.penalties, lambda penalties: penalties) if made_of is None else made_of
             shadows = shadow(params, build, problem.penalties, program, warn=plan.derivative_warning)
         run = partial(_inside, *args, shadows, program, plan=plan, dtype=dtype)
+    elif plan.newton and not plan.unroll:
+        run = partial(in_stages, problem, settings, x, state, plan=plan, dtype=dtype)
     else:
         run = partial(_alone, *args, None, None, plan=plan, dtype=dtype)
     with jax.debug_nans(False):  # a history that is not full is filled with NaN: what else is NaN is found where used

@@ -104,10 +104,12 @@ def _pieces(
     Polishing, half of the compiling, is not compiled before a run comes to it, nor where it has been left out.
     """
     most = int(settings.max_iterations)
-    polishes = plan.regions and bool(settings.polish)
-    later = polishes and problem.size <= FEW_SOLVES and float(settings.target) >= LATE_ABOVE
-    polishing = dataclasses.replace(plan, first_polish=LATE_POLISH if later else plan.first_polish)
-    plan = dataclasses.replace(polishing, regions=polishes and not later, polish_later=later)
+    polishes = (plan.regions or plan.newton) and bool(settings.polish)
+    later = polishes and (plan.newton or (problem.size <= FEW_SOLVES and float(settings.target) >= LATE_ABOVE))
+    first = max(LATE_POLISH, plan.first_polish) if later else plan.first_polish
+    polishing = dataclasses.replace(plan, first_polish=first)
+    now = polishes and not later
+    plan = dataclasses.replace(polishing, regions=plan.regions and now, newton=plan.newton and now, polish_later=later)
     piece = max(1, FIRST_PIECE // max(problem.size, 1))
     if plan.dense:
         limit = np.asarray(min(piece, most), np.int32)
@@ -118,9 +120,9 @@ def _pieces(
     count, status = int(run.state.iteration), int(run.status)
     while count < most and status == Status.SOLVE_UNKNOWN.value:
         clock = time.perf_counter()
-        if later and count >= LATE_POLISH - 1:
+        if later and count >= first - 1:
             plan, later = polishing, False
-        stop = min(most, LATE_POLISH - 1) if later else most
+        stop = min(most, first - 1) if later else most
         limit = np.asarray(min(count + piece, stop), np.int32)
         run = resume(inner, run, limit, settings, plan=plan)
         before, count, status = count, int(run.state.iteration), int(run.status)

@@ -22,12 +22,13 @@ from admm_jax.solver.certificate import (
 )
 from admm_jax.solver.estimate import estimated_gap
 from admm_jax.solver.plan import Plan
-from admm_jax.solver.rewrite import VECTOR, lift
+from admm_jax.solver.rewrite import VECTOR, densify, flatten, lift, unflatten
 from admm_jax.solver.run import ENDLESS, Run, duals_of
 from admm_jax.solver.settings import Settings
-from admm_jax.solver.state import State
-from admm_jax.solver.vectors import select
+from admm_jax.solver.state import State, Workspace, make_workspace
+from admm_jax.solver.vectors import dtype_of, select
 
+Examined = tuple[Run, Point, Certificate, Array, Array]  # see `examine`
 DENSE_ROUNDS = 4  # of absorbing and projecting, each with one factorisation
 
 
@@ -60,7 +61,7 @@ def _estimate(
     return relative(look.objective, gap, look.floor)
 
 
-def _decoupled(problem: Problem, plan: Plan, run: Run) -> tuple[Run, Point, Certificate, Array, Array]:
+def _decoupled(problem: Problem, plan: Plan, run: Run) -> Examined:
     """As `examine`: the splits of the losses are a dual point as they are, and the certificate is of that pair."""
     lifted, state, count = lift(problem), run.state, len(problem.penalties)
     shapes = [penalty.map.out_shape for penalty in problem.penalties]
@@ -74,7 +75,62 @@ def _decoupled(problem: Problem, plan: Plan, run: Run) -> tuple[Run, Point, Cert
     return run, point, certificate, certificate.relative_gap, estimate
 
 
-def examine(problem: Problem, plan: Plan, run: Run, settings: Settings) -> tuple[Run, Point, Certificate, Array, Array]:
+def _newton(
+    dense: Problem,
+    workspace: Workspace,
+    x: Point,
+    duals: tuple[Array, ...],
+    rho: Array,
+    units: Units,
+    goal: Array,
+) -> tuple[Array, Point, tuple[Array, ...], Certificate]:
+    """(whether it is better, x, duals, certificate) of the pair (x, duals), of matrices, after Newton's method."""
+    vector, e, polished = newton.polish(dense, workspace, x[VECTOR], duals, rho)
+    better = _charged(dense, {VECTOR: vector}, polished, units) < _charged(dense, x, duals, units)
+    point = candidate(dense, {VECTOR: vector}, None)
+    zero = {VECTOR: jnp.zeros_like(vector)}
+    first = certificate_of(dense, point, e, polished, zero, units)
+
+    def completed() -> Certificate:
+        look = replace(first, duals=polished)
+        gram = workspace.gram
+        return certify(dense, point, look, rho, units, goal, rounds=DENSE_ROUNDS, inner=0, last=0, e=e, gram=gram)
+
+    return better, point, polished, lax.cond(first.relative_gap <= goal, lambda: first, completed)
+
+
+def _dense(problem: Problem, run: Run, goal: Array) -> Examined:
+    """As `examine`, of a problem of matrices: what Newton's method comes to is iterated on, where it is better."""
+    state = run.state
+    pair = state.x, duals_of(problem, state)
+    better, point, duals, certificate = _newton(lift(problem), run.workspace, *pair, state.rho, run.units, goal)
+    run = replace(run, state=select(better, restart_at(problem, state, point, duals), state))
+    return run, point, certificate, certificate.relative_gap, certificate.relative_gap
+
+
+def _by_matrices(problem: Problem, run: Run, goal: Array) -> Examined:
+    """As `_dense`, of a problem that is iterated without matrices: they are formed for this."""
+    state, dtype = run.state, dtype_of(run.state.x)
+    dense = densify(lift(problem), jnp.dtype(dtype))
+    workspace = make_workspace(dense, Plan(dense=True), jnp.dtype(dtype))
+
+    def joined(x: Point) -> Point:
+        parts = {name: jnp.broadcast_to(x[name], shape) for name, shape in problem.variables}
+        return {VECTOR: flatten(problem, parts)}
+
+    units = replace(run.units, lower=joined(run.units.lower), upper=joined(run.units.upper))
+    pair = joined(state.x), duals_of(problem, state)
+    better, vector, duals, certificate = _newton(dense, workspace, *pair, state.rho, units, goal)
+    point = unflatten(problem, vector[VECTOR])
+    run = replace(
+        run,
+        state=select(better, restart_at(problem, state, point, duals), state),
+        polish_at=state.iteration + state.iteration // 2,
+    )
+    return run, point, certificate, certificate.relative_gap, certificate.relative_gap
+
+
+def examine(problem: Problem, plan: Plan, run: Run, settings: Settings) -> Examined:
     """The best point that this iterate gives, its certificate, the gap that is expected of it, and an estimate.
 
     Expected is the relative gap, where it is certified; the estimate (see `estimate.py`) is relative too. Polishing may
@@ -82,24 +138,23 @@ def examine(problem: Problem, plan: Plan, run: Run, settings: Settings) -> tuple
     """
     if plan.periods is not None:
         return _decoupled(problem, plan, run)
+    goal = jnp.where(run.ends < ENDLESS, settings.target, settings.tol)
+    if plan.dense:
+        return _dense(problem, run, goal)
+
+    def matrix_free() -> Examined:
+        return _matrix_free(problem, plan, run, settings, goal)
+
+    if not plan.newton:
+        return matrix_free()
+    due = settings.polish & (run.state.iteration >= run.polish_at)
+    return lax.cond(due, lambda: _by_matrices(problem, run, goal), matrix_free)
+
+
+def _matrix_free(problem: Problem, plan: Plan, run: Run, settings: Settings, goal: Array) -> Examined:
+    """As `examine`: polished on flat regions, and certified by conjugate gradients where that can succeed."""
     lifted, state = lift(problem), run.state
     duals = duals_of(problem, state)
-    if plan.dense:
-        vector, e, duals = newton.polish(lifted, run.workspace, state.x[VECTOR], duals, state.rho)
-        point = candidate(lifted, {VECTOR: vector}, None)
-        zero = {VECTOR: jnp.zeros_like(vector)}
-        first = certificate_of(lifted, point, e, duals, zero, run.units)
-        goal = jnp.where(run.ends < ENDLESS, settings.target, settings.tol)
-
-        def completed() -> Certificate:
-            look = replace(first, duals=duals)
-            return certify(
-                lifted, point, look, state.rho, run.units, goal, rounds=DENSE_ROUNDS, inner=0, last=0, e=e,
-                gram=run.workspace.gram,
-            )  # fmt: skip
-
-        certificate = lax.cond(first.relative_gap <= goal, lambda: first, completed)
-        return run, point, certificate, certificate.relative_gap, certificate.relative_gap
     point = candidate(problem, state.x, state.z)
     due = took = jnp.zeros((), bool)
     if plan.regions:
@@ -124,7 +179,6 @@ def examine(problem: Problem, plan: Plan, run: Run, settings: Settings) -> tuple
 
     # the certificate costs tens of iterations: only pay for it when it can succeed
     last = state.iteration >= settings.max_iterations
-    goal = jnp.where(run.ends < ENDLESS, settings.target, settings.tol)
     hopeless = (plan.promise_factor * quick.relative_gap > goal) & ~last
     none = replace(quick, relative_gap=jnp.full_like(quick.gap, jnp.inf))
     certificate = lax.cond(hopeless, lambda: none, full)

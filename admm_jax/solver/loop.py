@@ -61,7 +61,7 @@ def check(problem: Problem, inner: Problem, plan: Plan, run: Run, before: State,
         certain = jnp.where(settings.by_estimate, 0, expected / settings.tol)
         ratio = jnp.maximum(certain, estimate / jnp.where(settings.by_estimate, settings.tol, settings.target))
     following = plan.next_check(state.iteration, ratio)
-    if plan.regions or plan.polish_later:
+    if plan.regions or plan.newton or plan.polish_later:
         following = jnp.where(settings.polish, jnp.minimum(following, run.polish_at), following)
         following = jnp.maximum(following, state.iteration + 1)
     near = settings.by_estimate & (estimate <= settings.tol) & (certificate.violation <= settings.feasibility_tol)

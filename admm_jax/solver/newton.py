@@ -40,7 +40,8 @@ SMALL = 100  # unknowns
 NEWTON = 40  # accepted steps for one set of multipliers
 LEAST_STEP = 2.0**-13  # of a Newton step
 SHORTEST = 0.1  # of the step tried before
-DAMPING = 1e-2  # of the Hessian, times the length of the gradient
+DAMPING = 1e-2  # of the Hessian, times the length of the gradient, at least
+EASED = 0.3  # what is left of more damping after a full step
 OUTER = 20  # updates of the multipliers
 GROWTH = 10.0  # of sigma, at each of them after which the multipliers had not settled fast enough
 FAST = 0.02  # how much of the multipliers' last movement may be left
@@ -61,7 +62,8 @@ class _Place:
 class _Search:
     """One trial: `at` is accepted, `at + t step` is tried.
 
-    `value`, `slope` along the step and `steepness`, the length of the gradient, belong to `at`. The outer loop has
+    `value`, `slope` along the step and `steepness`, the length of the gradient, belong to `at`; `damping` is that of
+    the next step. The outer loop has
     `solved`, the place that solved the last inner problem, `p`, `sigma` and `moved`: how far the last update moved
     p / sigma, relative to A x + b; and the `best` pair so far by the gap that it proves, the least of which is `least`.
     """
@@ -72,6 +74,7 @@ class _Search:
     value: Array
     slope: Array
     steepness: Array
+    damping: Array
     solved: _Place
     p: tuple[Array, ...]
     sigma: Array
@@ -126,7 +129,6 @@ def polish(
         drift = trial.x - s.solved.x
         value = cost @ trial.x + tau * jnp.sum(drift**2) / 2
         gradient = cost + tau * drift
-        hessian = gram + tau * identity
         size, extent = jnp.linalg.norm(cost), jnp.abs(trial.x)
         noise = jnp.abs(cost) + tau * extent  # over eps: what the gradient is a sum of
         slack = jnp.abs(s.value) + (jnp.abs(cost) + tau * jnp.abs(drift)) @ extent  # over eps: and the value
@@ -141,7 +143,7 @@ def polish(
             noise = noise + jnp.abs(q).T @ (weight * summed)
         moved = jnp.zeros((), dtype)  # of the multipliers, over sigma: the primal error A x + b - prox(v)
         proved = moved  # the gap that the pair proves
-        multipliers = []
+        multipliers, curved = [], []
         for penalty, image, dual in zip(problem.penalties, trial.images, s.p, strict=True):
             a, g = matrix_of(penalty.map), penalty.function
             v = image + dual / sigma
@@ -151,9 +153,9 @@ def polish(
             force = penalty.map.adjoint(pi)[VECTOR]
             value = value + g(z) + jnp.sum(pi * pi) / (2 * sigma)
             gradient = gradient + force
-            hessian = hessian + sigma * (a.T @ (a - ja))
+            curved.append(a - ja)
             size = jnp.maximum(size, jnp.linalg.norm(force))
-            noise = noise + sigma * (jnp.abs(a - ja).T @ jnp.abs(v).ravel())
+            noise = noise + sigma * (jnp.abs(curved[-1]).T @ jnp.abs(v).ravel())
             slack = slack + jnp.sum(jnp.abs(pi * v))
             change = jnp.max(jnp.abs(pi - dual)) / sigma
             whole = jnp.max(jnp.abs(a) @ extent) + jnp.max(jnp.abs(penalty.offset))
@@ -169,11 +171,21 @@ def polish(
         # down to rounding, and then until a step gains nothing more
         small = steepness <= eps * jnp.maximum(8 * size, jnp.linalg.norm(noise))
         update = accepted & ((small & (steepness >= s.steepness / 2)) | (s.newton >= NEWTON))
-        # no step is longer than 1 / DAMPING, in units in which x is about one: where few rows are curved it would be
-        shift = eps * jnp.trace(hessian) + DAMPING * steepness
-        factor = jsl.cholesky((hessian + hessian.T) / 2 + shift * identity, lower=True)
-        direction = -jsl.cho_solve((factor, True), gradient)
-        direction = jnp.where(jnp.all(jnp.isfinite(direction)), direction, -gradient)
+
+        def newton() -> Array:
+            hessian = gram + tau * identity
+            for penalty, part in zip(problem.penalties, curved, strict=True):
+                hessian = hessian + sigma * (matrix_of(penalty.map).T @ part)
+            # no step is longer than 1 / damping, in units in which x is about one
+            shift = eps * jnp.trace(hessian) + damping * steepness
+            factor = jsl.cholesky((hessian + hessian.T) / 2 + shift * identity, lower=True)
+            direction = -jsl.cho_solve((factor, True), gradient)
+            return jnp.where(jnp.all(jnp.isfinite(direction)), direction, -gradient)
+
+        # where few rows are curved they hardly hold x: a step of which a small part was accepted was too long
+        damping = jnp.maximum(s.damping * jnp.where(s.t < 1, 1 / s.t, EASED), DAMPING)
+        # most of the work, and of no use to a trial that is rejected or the last for these multipliers
+        direction = lax.cond(accepted & ~update, newton, lambda: jnp.zeros_like(gradient))
 
         finite = jnp.isfinite(value) & jnp.all(jnp.isfinite(trial.x))
         s = replace(s, trials=s.trials + 1, done=~finite & (s.trials == 0))
@@ -190,6 +202,7 @@ def polish(
             value=value,
             slope=gradient @ direction,
             steepness=steepness,
+            damping=damping,
             newton=s.newton + 1,
         )
         still = (moved <= 32 * eps) & ((moved >= s.moved / 2) | (moved <= eps))
@@ -227,6 +240,7 @@ def polish(
         value=zero + jnp.inf,
         slope=zero,
         steepness=zero + jnp.inf,
+        damping=zero + DAMPING,
         solved=place,
         p=p,
         sigma=rho,

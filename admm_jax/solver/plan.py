@@ -16,6 +16,8 @@ from admm_jax.solver.decouple import periods_of
 
 DENSE_VARIABLES = 400  # above it one factorisation costs more than a handful of matrix-free products
 SMALLEST_IMAGE = 64  # pixels
+NEWTON_VARIABLES = 1000  # up to there matrices are formed for Newton's method where iterating has not arrived
+NEWTON_FROM = 500  # iterations: a Newton step costs some hundred of them
 DENSE_ENTRIES = 4_000_000  # entries of all matrices together: 32 MB in float64
 # isotropic TV on 256² pixels is brought to 1e-6 by 475 iterations, in 5 s; polishing it, to 4e-12, takes 66
 ISOTROPIC_POLISH_BELOW = 1e-6
@@ -50,6 +52,7 @@ class Plan:
     promise_factor: float = 2.0  # what a certificate finds is rarely better than this many times its promise
     promise_kept: float = 3.0  # what it finds is this many times as a rule
     regions: bool = False  # polishing on flat regions applies
+    newton: bool = False  # polishing by Newton's method on matrices that are formed for it
     polish_below: float = 1e-5  # the tolerance below which it pays
     first_polish: int = 50
     polish_later: bool = False  # a program without polishing, to be followed from `first_polish` on by one that has it
@@ -83,15 +86,7 @@ class Plan:
 
 def make_plan(problem: Problem) -> Plan:
     """Choose by size: small problems are factorised, images are not."""
-    variables = problem.size
-    rows = sum(math.prod(q.map.out_shape) for q in problem.quadratics)
-    for penalty in problem.penalties:
-        shape = penalty.map.out_shape
-        rows += math.prod(shape) * (len(shape) if isinstance(penalty.function, TotalVariation) else 1)
-    dense = variables <= DENSE_VARIABLES and variables * rows <= DENSE_ENTRIES
-    # an image is no faster as a matrix however small it is: a Newton step costs the cube of its pixels
-    dense = dense and not (variables > SMALLEST_IMAGE and regions.applies(problem))
-    if dense:
+    if problem.size <= DENSE_VARIABLES and matrices_fit(problem):
         return Plan(dense=True, rho_tolerance=3.0)
     periods = periods_of(problem)
     if periods is not None and transforms_pay(problem):
@@ -99,6 +94,17 @@ def make_plan(problem: Problem) -> Plan:
     isotropic = any(isinstance(p.function, TotalVariation) and p.function.p == 2 for p in problem.penalties)
     below = ISOTROPIC_POLISH_BELOW if isotropic else Plan.polish_below
     return polishing(Plan(dense=False, polish_below=below), problem)
+
+
+def matrices_fit(problem: Problem) -> bool:
+    """Whether all maps may be written as matrices."""
+    rows = sum(math.prod(q.map.out_shape) for q in problem.quadratics)
+    for penalty in problem.penalties:
+        shape = penalty.map.out_shape
+        rows += math.prod(shape) * (len(shape) if isinstance(penalty.function, TotalVariation) else 1)
+    # an image is no faster as a matrix however small it is: a Newton step costs the cube of its pixels
+    image = problem.size > SMALLEST_IMAGE and regions.applies(problem)
+    return problem.size * rows <= DENSE_ENTRIES and not image
 
 
 def transforms_pay(problem: Problem) -> bool:
@@ -113,6 +119,9 @@ def transforms_pay(problem: Problem) -> bool:
 
 
 def polishing(plan: Plan, problem: Problem) -> Plan:
-    """The plan with polishing on the flat regions, where it applies."""
-    pays = not plan.dense and plan.periods is None and regions.applies(problem)
-    return dataclasses.replace(plan, regions=pays)
+    """The plan with polishing, on flat regions or by Newton's method, where it applies."""
+    if plan.dense or plan.periods is not None:
+        return plan
+    if problem.penalties and problem.size <= NEWTON_VARIABLES and matrices_fit(problem):
+        return dataclasses.replace(plan, newton=True, first_polish=NEWTON_FROM, polish_below=math.inf)
+    return dataclasses.replace(plan, regions=regions.applies(problem))

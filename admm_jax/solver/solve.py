@@ -157,10 +157,30 @@ def solve(
     """One `while_loop` from start to end."""
     inner, run = start_run(problem, settings, x, state, plan=plan, dtype=dtype)
     run = advance(inner, plan, run, jnp.asarray(NO_LIMIT, jnp.int32), settings)
+    return _ended(problem, run, settings, plan=plan)
+
+
+def _ended(problem: Problem, run: Run, settings: Settings, *, plan: Plan) -> Solution:
+    """The solution of a run that has come to its end, with the status that this end has."""
     reached = within(run.certificate, settings)
     ending = jnp.where(reached, Status.SOLVE_OPT_SUCCESS.value, Status.SOLVE_OVER_MAX_ITER.value)
     status = jnp.where(run.status == Status.SOLVE_UNKNOWN.value, ending, run.status)
     return finish(problem, run, status, plan=plan)
+
+
+ended = Program(_ended, "plan", runs_once=True)
+
+
+def in_stages(
+    problem: Problem, settings: Settings, x: Point, state: State | None, *, plan: Plan, dtype: np.dtype
+) -> Solution:
+    """As `solve`, of numbers that are known: polishing, most of the compiling, waits until a run comes to it."""
+    early = dataclasses.replace(plan, newton=False, polish_later=True)
+    limit = np.asarray(min(plan.first_polish - 1, int(settings.max_iterations)), np.int32)
+    inner, run = launch(problem, settings, x, state, limit, plan=early, dtype=dtype)
+    if int(run.status) == Status.SOLVE_UNKNOWN.value and int(run.state.iteration) < int(settings.max_iterations):
+        run = resume(inner, run, np.asarray(NO_LIMIT, np.int32), settings, plan=plan)
+    return ended(problem, run, settings, plan=early)
 
 
 def finish(problem: Problem, run: Run, status: Any, *, plan: Plan) -> Solution:

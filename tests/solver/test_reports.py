@@ -171,8 +171,11 @@ def trend_filter():
 
 @pytest.mark.slow
 def test_trend_filter_says_what_it_knows():
+    """ADMM with an exact x-update and the best rho takes 1,000 to 3,000 iterations: it does not claim to be there."""
     solution, best = trend_filter()
-    check_honest(solution, best.optimum, error=best.error)
+    check_gap(solution, best.optimum, error=best.error)
+    assert status_of(solution) in (Status.SOLVE_OVER_MAX_ITER, Status.SOLVE_STALLED, Status.SOLVE_OPT_SUCCESS)
+    assert (float(solution.gap) <= TOL["float64"]) == (status_of(solution) is Status.SOLVE_OPT_SUCCESS)
 
 
 @pytest.mark.open

@@ -23,7 +23,7 @@ class Expr:
     """An expression in variables, parameters and constants.
 
     Attributes:
-        op: Name of the operation, a key of the tables in `expressions` and `canonicalize`.
+        op: Name of the operation, under which its record is registered (`expressions.operation`).
         args: Argument nodes.
         attrs: Static attributes of the operation, such as a convolution's mode.
         shape: Shape of the value.
@@ -132,7 +132,7 @@ class Expr:
             out = np.broadcast_to(np.float64(0), self.shape).reshape(tuple(int(n) for n in wanted)).shape
         except (ValueError, TypeError) as error:
             raise ShapeError(f"cannot reshape `{self}` of shape {self.shape} to {wanted}") from error
-        return self if out == self.shape else Apply("reshape", (self,), out)
+        return self if out == self.shape else Apply("reshape", (self,), out, to=out)
 
     def sum(self, axis: Any = None, dtype: None = None, out: None = None) -> Expr:
         """Sum of the entries, or along `axis`: what `np.sum` calls."""

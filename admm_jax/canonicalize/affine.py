@@ -79,7 +79,7 @@ def to_affine(e: Expr, values: Values, names: Names) -> Affine:
     offset = None
     if any(part.offset is not None for part in parts.values()) or (operation.jointly and len(free) < len(e.args)):
         filled = [parts[i].full_offset(values) if i in parts else values(arg) for i, arg in enumerate(e.args)]
-        offset = evaluate.apply(e, filled, values.xp)
+        offset = evaluate.compute(e, filled, values.xp)
     return Affine(chains, offset, e.shape)
 
 

@@ -36,9 +36,9 @@ def finish(node: Expr) -> Any:
     values = [arg.value for arg in node.args if isinstance(arg, Constant)]
     traced = [v for v in values if isinstance(v, jax.Array)]
     if not traced:
-        return evaluate.apply(node, values, np)
+        return evaluate.compute(node, values, np)
     dtype = jnp.result_type(*(v.dtype for v in traced))
-    return evaluate.apply(node, [v if isinstance(v, Sparse) else jnp.asarray(v, dtype) for v in values], jnp)
+    return evaluate.compute(node, [v if isinstance(v, Sparse) else jnp.asarray(v, dtype) for v in values], jnp)
 
 
 def elementwise(op: str, x: Any) -> Any:

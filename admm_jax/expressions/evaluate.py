@@ -14,7 +14,7 @@ from admm_jax.precision import full_precision
 
 
 @full_precision
-def apply(expr: Expr, values: list[Any], xp: Any) -> Any:
+def compute(expr: Expr, values: list[Any], xp: Any) -> Any:
     """The formula of `expr`'s operation on the values of its arguments."""
     operation = operation_of(expr)
     if not operation.sparse:
@@ -22,7 +22,7 @@ def apply(expr: Expr, values: list[Any], xp: Any) -> Any:
     return operation.value(xp, *values, **expr.attrs)
 
 
-def evaluate(expr: Expr, values: Mapping[Expr, Any], xp: Any = np) -> Any:
+def value_of(expr: Expr, values: Mapping[Expr, Any], xp: Any = np) -> Any:
     """The value of `expr` where `values` gives that of each variable and parameter in it."""
     memo: dict[int, Any] = {id(leaf): xp.asarray(value) for leaf, value in values.items()}
 
@@ -32,7 +32,7 @@ def evaluate(expr: Expr, values: Mapping[Expr, Any], xp: Any = np) -> Any:
             if isinstance(node, Constant):
                 memo[key] = node.value
             else:
-                memo[key] = apply(node, [walk(arg) for arg in node.args], xp)
+                memo[key] = compute(node, [walk(arg) for arg in node.args], xp)
         return memo[key]
 
     value = walk(expr)

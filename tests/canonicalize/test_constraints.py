@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import admm_jax as admm
-from admm_jax.expressions.evaluate import evaluate
+from admm_jax.expressions.evaluate import value_of
 from tests.canonicalize.numbers import value
 
 RNG = np.random.default_rng(0)
@@ -78,7 +78,7 @@ def test_membership(name):
         point = {v: scale * rng.normal(size=v.shape) for v in model.variables}
         known = {**point, **{p: params[p.name] for p in model.parameters}}
         with np.errstate(invalid="ignore"):
-            gap = evaluate(constraint.lhs, known) - evaluate(constraint.rhs, known)
+            gap = value_of(constraint.lhs, known) - value_of(constraint.rhs, known)
         holds = np.all(gap <= 0) if constraint.sense == "<=" else np.all(gap >= 0)
         _, violation = value(problem, {v.label: array for v, array in point.items()})
         assert holds == (violation <= 1e-12), (scale, gap, violation)

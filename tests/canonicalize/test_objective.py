@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import admm_jax as admm
-from admm_jax.expressions.evaluate import evaluate
+from admm_jax.expressions.evaluate import value_of
 from tests.canonicalize.numbers import value
 
 RNG = np.random.default_rng(0)
@@ -27,7 +27,7 @@ def check(objective, sense=admm.MINIMIZE, seed=0):
     rng = np.random.default_rng(seed)
     point = {v: rng.normal(size=v.shape) for v in model.variables}
     bound = {p: params[p.name] for p in model.parameters}
-    expected = float(np.reshape(evaluate(objective, {**point, **bound}), ()))
+    expected = float(np.reshape(value_of(objective, {**point, **bound}), ()))
     problem = model.problem(params)
     assert all(isinstance(leaf, np.ndarray | np.generic) for leaf in jax.tree.leaves(problem))
     out, _ = value(problem, {v.label: array for v, array in point.items()})

@@ -19,6 +19,7 @@ from admm_jax.operations.norm import NORM, norm
 from admm_jax.operations.products import MATMUL
 from admm_jax.operations.shapes import INDEX, RESHAPE, TRANSPOSE
 from admm_jax.operations.square import SQUARE, square
+from admm_jax.operations.sum_squares import SUM_SQUARES, sum_squares
 from admm_jax.operations.summation import SUM, sum
 from admm_jax.operations.total_variation import TV1D, TV2D, tv1d, tv2d
 
@@ -34,6 +35,7 @@ __all__ = [
     "norm",
     "square",
     "sum",
+    "sum_squares",
     "tv1d",
     "tv2d",
 ]
@@ -60,5 +62,6 @@ OPERATIONS = (
     INRANGE,
     TV2D,
     TV1D,
+    SUM_SQUARES,
 )
 register(*OPERATIONS)

@@ -48,6 +48,7 @@ CONSTRAINTS = {
     "product": lambda x, U, r, bound: x * x <= 0.5,
     "square of a norm": lambda x, U, r, bound: admm.norm(x) ** 2 <= r,
     "sum of squares": lambda x, U, r, bound: admm.sum(admm.square(A @ x - B)) <= 4,
+    "sum_squares": lambda x, U, r, bound: 2 * admm.sum_squares(A @ x - B) <= 8,
     "weighted sum of squares": lambda x, U, r, bound: admm.sum(W * (x - 0.1) ** 2 * 2) <= r,
     "quadratic form": lambda x, U, r, bound: (x - 0.1).T @ Q @ (x - 0.1) <= r,
     "inner product": lambda x, U, r, bound: 2 * x @ x <= r,

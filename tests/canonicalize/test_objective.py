@@ -57,6 +57,7 @@ TERMS = {
         + np.ones(3) @ x
     ),
     "least squares": lambda x, U, p, P, weights: 0.5 * admm.sum(admm.square(A @ x - 1)),
+    "sum_squares": lambda x, U, p, P, weights: p * admm.sum_squares(A @ x - 1) + admm.sum_squares(U),
     "weighted least squares": lambda x, U, p, P, weights: admm.sum(np.arange(4.0) * (A @ x - 1) ** 2),
     "deblurring": lambda x, U, p, P, weights: (
         p * admm.tv2d(U) + 0.5 * admm.sum(admm.square(admm.conv2d(U, K, "same") - W))

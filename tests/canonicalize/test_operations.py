@@ -41,6 +41,7 @@ SAMPLES = {
     "inrange": [admm.inrange(U, -1, 1)],
     "tv2d": [admm.tv2d(U), admm.tv2d(U, 2)],
     "tv1d": [admm.tv1d(X), admm.tv1d(X, p=2)],
+    "sum_squares": [admm.sum_squares(X - 1), admm.sum_squares(U)],
 }
 CASES = [(name, i) for name, samples in SAMPLES.items() for i in range(len(samples))]
 

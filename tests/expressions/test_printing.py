@@ -33,6 +33,18 @@ TEXT = [
 ]
 
 
+WORDS = [
+    (admm.sum_squares(x - 1), "sum_squares(x - 1)", r"\left\|x - 1\right\|_2^2"),
+    (admm.sum_squares(U), "sum_squares(U)", r"\left\|U\right\|_F^2"),
+]
+
+
+@pytest.mark.parametrize("case", range(len(WORDS)))
+def test_words(case):
+    expression, plain, typeset = WORDS[case]
+    assert (text(expression), latex(expression)) == (plain, typeset)
+
+
 @pytest.mark.parametrize("case", range(len(TEXT)))
 def test_text(case):
     expression, expected = TEXT[case]

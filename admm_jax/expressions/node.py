@@ -327,13 +327,16 @@ def matmul(a: Expr, b: Expr) -> Expr:
 
 def total(a: Expr, axis: Any = None) -> Expr:
     """Sum over `axis`, an int or several; None is all of them."""
+    axes = checked_axes(a, axis, "sum")
+    if not axes:
+        return a
+    return Apply("sum", (a,), tuple(n for i, n in enumerate(a.shape) if i not in axes), axes=axes)
+
+
+def checked_axes(a: Expr, axis: Any, what: str) -> tuple[int, ...]:
+    """`axis`, an int, several, or None for all, as axes of `a` from 0, each once and in order."""
     axes = range(a.ndim) if axis is None else axis if isinstance(axis, tuple | list) else (axis,)
-    out = []
     for i in axes:
         if not isinstance(i, int | np.integer) or not -a.ndim <= i < a.ndim:
-            raise ShapeError(f"axis {i!r} of sum is out of range for `{a}` of shape {a.shape}")
-        out.append(int(i) % a.ndim)
-    if not out:
-        return a
-    shape = tuple(n for i, n in enumerate(a.shape) if i not in out)
-    return Apply("sum", (a,), shape, axes=tuple(sorted(set(out))))
+            raise ShapeError(f"axis {i!r} of {what} is out of range for `{a}` of shape {a.shape}")
+    return tuple(sorted({int(i) % a.ndim for i in axes}))

@@ -12,9 +12,11 @@ from admm_jax.expressions.operation import register as register
 from admm_jax.operations.absolute import ABS, abs
 from admm_jax.operations.arithmetic import ADD, DIVIDE, MULTIPLY, NEGATIVE
 from admm_jax.operations.convolution import CONV2D, CORR2D, conv2d, corr2d
+from admm_jax.operations.diff import DIFF, diff
 from admm_jax.operations.extremum import MAXIMUM, MINIMUM, maximum, minimum
 from admm_jax.operations.huber import HUBER, huber
 from admm_jax.operations.inrange import INRANGE, inrange
+from admm_jax.operations.mean import MEAN, mean
 from admm_jax.operations.norm import NORM, norm
 from admm_jax.operations.products import MATMUL
 from admm_jax.operations.shapes import INDEX, RESHAPE, TRANSPOSE
@@ -28,9 +30,11 @@ __all__ = [
     "abs",
     "conv2d",
     "corr2d",
+    "diff",
     "huber",
     "inrange",
     "maximum",
+    "mean",
     "minimum",
     "norm",
     "square",
@@ -63,5 +67,7 @@ OPERATIONS = (
     TV2D,
     TV1D,
     SUM_SQUARES,
+    MEAN,
+    DIFF,
 )
 register(*OPERATIONS)

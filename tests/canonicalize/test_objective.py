@@ -57,6 +57,10 @@ TERMS = {
         + np.ones(3) @ x
     ),
     "least squares": lambda x, U, p, P, weights: 0.5 * admm.sum(admm.square(A @ x - 1)),
+    "means": lambda x, U, p, P, weights: p * admm.mean(abs(A @ x - 1)) + admm.sum(admm.mean(U * U, axis=1)),
+    "differences": lambda x, U, p, P, weights: (
+        admm.norm(admm.diff(x, 2), 1) + admm.sum_squares(admm.diff(U - W, axis=0)) + np.ones(4) @ abs(admm.diff(U)[0])
+    ),
     "sum_squares": lambda x, U, p, P, weights: p * admm.sum_squares(A @ x - 1) + admm.sum_squares(U),
     "weighted least squares": lambda x, U, p, P, weights: admm.sum(np.arange(4.0) * (A @ x - 1) ** 2),
     "deblurring": lambda x, U, p, P, weights: (

@@ -41,6 +41,8 @@ SAMPLES = {
     "inrange": [admm.inrange(U, -1, 1)],
     "tv2d": [admm.tv2d(U), admm.tv2d(U, 2)],
     "tv1d": [admm.tv1d(X), admm.tv1d(X, p=2)],
+    "mean": [admm.mean(U), admm.mean(abs(U), axis=0), admm.mean(U, axis=(0, 1)), admm.mean(X[0])],
+    "diff": [admm.diff(X), admm.diff(U, 2, axis=0), admm.diff(U - W)],
     "sum_squares": [admm.sum_squares(X - 1), admm.sum_squares(U)],
 }
 CASES = [(name, i) for name, samples in SAMPLES.items() for i in range(len(samples))]

@@ -81,6 +81,12 @@ REFERENCE = [
     (lambda: admm.abs(V), np.abs(V)),
     (lambda: admm.square([1, 2]), [1.0, 4.0]),
     (lambda: admm.sum_squares(X), 55.0),
+    (lambda: admm.mean(X), 2.5),
+    (lambda: admm.mean(X, axis=0), X.mean(0)),
+    (lambda: admm.mean(X, (0, -1)), 2.5),
+    (lambda: admm.diff(V), np.diff(V)),
+    (lambda: admm.diff(X, axis=0), np.diff(X, axis=0)),
+    (lambda: admm.diff(V, 3), np.diff(V, 3)),
     (lambda: admm.conv2d(X, X), [[4.0, 12.0, 16.0], [10.0, 26.0, 52.0]]),
     (lambda: admm.corr2d(X, [[1, 2], [3, 4]], "same"), [[25.0, 37.0, 13.0], [10.0, 11.0, 3.0]]),
 ]

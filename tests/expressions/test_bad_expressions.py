@@ -103,6 +103,11 @@ CASES = {
     ),
     "reshape": (lambda o: o.x.reshape(2, -1), admm.ShapeError, "cannot reshape `x` of shape (3,) to (2, -1)"),
     "axis": (lambda o: admm.sum(o.x, axis=1), admm.ShapeError, "axis 1 of sum is out of range for `x`"),
+    "axis of mean": (lambda o: admm.mean(o.x, axis=1), admm.ShapeError, "axis 1 of mean is out of range for `x`"),
+    "diff of a scalar": (lambda o: admm.diff(o.u), admm.ShapeError, "axis -1 of diff is out of range for `u`"),
+    "diff of too few": (lambda o: admm.diff(o.x, 3), admm.ShapeError, "takes more than 3 entries along axis -1"),
+    "diff no times": (lambda o: admm.diff(o.x, 0), admm.DataError, "n of diff must be a positive integer, got 0"),
+    "np.mean": (lambda o: np.mean(o.x), admm.ExpressionError, "write admm.mean(...)"),
     "tv2d of a vector": (lambda o: admm.tv2d(o.x), admm.ShapeError, "tv2d takes a 2-D image, got `x` of shape (3,)"),
     "tv1d of an image": (lambda o: admm.tv1d(o.U), admm.ShapeError, "tv1d takes a 1-D signal, got `U` of shape (4, 5)"),
     "tv2d weight": (

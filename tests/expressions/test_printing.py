@@ -35,6 +35,10 @@ TEXT = [
 
 WORDS = [
     (admm.sum_squares(x - 1), "sum_squares(x - 1)", r"\left\|x - 1\right\|_2^2"),
+    (admm.mean(x), "mean(x)", r"\mathrm{mean}\left(x\right)"),
+    (admm.mean(U, axis=1), "mean(U, axis=1)", r"\mathrm{mean}\left(U\right)"),
+    (admm.diff(x), "diff(x)", r"D\left(x\right)"),
+    (admm.diff(U, 2, axis=0), "diff(U, 2, axis=0)", r"D_{1}^{2}\left(U\right)"),
     (admm.sum_squares(U), "sum_squares(U)", r"\left\|U\right\|_F^2"),
 ]
 

@@ -30,6 +30,7 @@ class Operation:
         value: (xp, *values of the arguments, **attributes) -> the value, `xp` being numpy or jax.numpy.
         sign: (signs of the arguments) -> 1 if every entry is certainly >= 0, -1 if <= 0, 0 if that is not known.
         text: (e, printer) -> the expression in one line; None is `name(arguments, options)`.
+        listed: Whether it is written with its arguments in a list, as `concatenate([x, y])`.
         options: e -> what stands after the arguments in such a call, such as `, axis=0`.
         latex: (e, printer) -> the expression in LaTeX; None is the name in upright letters, before the arguments.
         latex_sum: (e, printer) -> the sum of its entries in LaTeX, where that has a symbol of its own.
@@ -55,6 +56,7 @@ class Operation:
     value: Callable[..., Any]
     sign: Callable[[tuple[int, ...]], int] | None = None
     text: Callable[[Any, Any], str] | None = None
+    listed: bool = False
     options: Callable[[Any], str] | None = None
     latex: Callable[[Any, Any], str] | None = None
     latex_sum: Callable[[Any, Any], str] | None = None

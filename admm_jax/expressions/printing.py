@@ -60,7 +60,8 @@ class Printer:
         if operation.text is not None:
             return operation.text(e, self)
         options = operation.options(e) if operation.options is not None else ""
-        return f"{e.op}({', '.join(map(self.show, e.args))}{options})"
+        arguments = ", ".join(map(self.show, e.args))
+        return f"{e.op}([{arguments}]{options})" if operation.listed else f"{e.op}({arguments}{options})"
 
     def wrap(self, e: Node, binding: int) -> str:
         """The expression inside an operation that binds with `binding`: in parentheses where it binds less."""

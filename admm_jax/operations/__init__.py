@@ -18,9 +18,11 @@ from admm_jax.operations.huber import HUBER, huber
 from admm_jax.operations.inrange import INRANGE, inrange
 from admm_jax.operations.mean import MEAN, mean
 from admm_jax.operations.norm import NORM, norm
+from admm_jax.operations.pad import PAD, pad
 from admm_jax.operations.products import MATMUL
 from admm_jax.operations.shapes import INDEX, RESHAPE, TRANSPOSE
 from admm_jax.operations.square import SQUARE, square
+from admm_jax.operations.stacking import CONCATENATE, ROLL, concatenate, hstack, roll, vstack
 from admm_jax.operations.sum_squares import SUM_SQUARES, sum_squares
 from admm_jax.operations.summation import SUM, sum
 from admm_jax.operations.total_variation import TV1D, TV2D, tv1d, tv2d
@@ -28,20 +30,25 @@ from admm_jax.operations.total_variation import TV1D, TV2D, tv1d, tv2d
 # the functions that `admm_jax` exports
 __all__ = [
     "abs",
+    "concatenate",
     "conv2d",
     "corr2d",
     "diff",
+    "hstack",
     "huber",
     "inrange",
     "maximum",
     "mean",
     "minimum",
     "norm",
+    "pad",
+    "roll",
     "square",
     "sum",
     "sum_squares",
     "tv1d",
     "tv2d",
+    "vstack",
 ]
 
 # the records that are known
@@ -69,5 +76,8 @@ OPERATIONS = (
     SUM_SQUARES,
     MEAN,
     DIFF,
+    PAD,
+    CONCATENATE,
+    ROLL,
 )
 register(*OPERATIONS)

@@ -61,6 +61,19 @@ TERMS = {
     "differences": lambda x, U, p, P, weights: (
         admm.norm(admm.diff(x, 2), 1) + admm.sum_squares(admm.diff(U - W, axis=0)) + np.ones(4) @ abs(admm.diff(U)[0])
     ),
+    "padded": lambda x, U, p, P, weights: (
+        admm.sum(abs(admm.pad(x, 2) - 1))
+        + admm.sum(RNG.uniform(size=(6, 7)) * admm.pad(abs(U), 1, "symmetric"))
+        + admm.sum_squares(admm.conv2d(admm.pad(U, ((1, 1), (2, 2)), "wrap"), K, "valid"))
+    ),
+    "stacked": lambda x, U, p, P, weights: (
+        admm.norm(admm.concatenate([A @ x - 1, 2 * x, W[0]]))
+        + admm.sum(RNG.uniform(size=6) * admm.hstack([abs(x), admm.square(x)]))
+        + admm.sum_squares(admm.vstack([U, weights, U[1:2]]) - p)
+    ),
+    "rolled": lambda x, U, p, P, weights: (
+        admm.sum(abs(admm.roll(U, 1, axis=0) - U)) + p * admm.sum_squares(admm.roll(U - W, -8)) + admm.roll(x, 3)[0]
+    ),
     "sum_squares": lambda x, U, p, P, weights: p * admm.sum_squares(A @ x - 1) + admm.sum_squares(U),
     "weighted least squares": lambda x, U, p, P, weights: admm.sum(np.arange(4.0) * (A @ x - 1) ** 2),
     "deblurring": lambda x, U, p, P, weights: (

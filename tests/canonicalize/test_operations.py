@@ -43,6 +43,12 @@ SAMPLES = {
     "tv1d": [admm.tv1d(X), admm.tv1d(X, p=2)],
     "mean": [admm.mean(U), admm.mean(abs(U), axis=0), admm.mean(U, axis=(0, 1)), admm.mean(X[0])],
     "diff": [admm.diff(X), admm.diff(U, 2, axis=0), admm.diff(U - W)],
+    "pad": [
+        *(admm.pad(U, ((1, 2), (0, 3)), mode) for mode in ("constant", "edge", "reflect", "symmetric", "wrap")),
+        *(admm.pad(X, 1), admm.pad(X, (0, 2), "edge")),
+    ],
+    "concatenate": [admm.hstack([X, 2 * X]), admm.vstack([U, W, U[:1]]), admm.hstack([W, U]), admm.vstack([X, X])],
+    "roll": [admm.roll(X, 1), admm.roll(U, -2, axis=1), admm.roll(U, 7), admm.roll(abs(U), 4, axis=0)],
     "sum_squares": [admm.sum_squares(X - 1), admm.sum_squares(U)],
 }
 CASES = [(name, i) for name, samples in SAMPLES.items() for i in range(len(samples))]

@@ -108,6 +108,32 @@ CASES = {
     "diff of too few": (lambda o: admm.diff(o.x, 3), admm.ShapeError, "takes more than 3 entries along axis -1"),
     "diff no times": (lambda o: admm.diff(o.x, 0), admm.DataError, "n of diff must be a positive integer, got 0"),
     "np.mean": (lambda o: np.mean(o.x), admm.ExpressionError, "write admm.mean(...)"),
+    "pad mode": (lambda o: admm.pad(o.x, 1, "mean"), admm.DataError, "the mode of pad must be one of 'constant'"),
+    "pad width": (lambda o: admm.pad(o.x, -1), admm.DataError, "width of pad must be made of integers >= 0, got -1"),
+    "pad widths": (lambda o: admm.pad(o.U, [1, 2, 3]), admm.ShapeError, "width of pad must fit (2, 2)"),
+    "pad a scalar": (lambda o: admm.pad(o.u, 1), admm.ShapeError, "pad takes at least one dimension, got the scalar"),
+    "concatenate no list": (
+        lambda o: admm.concatenate(o.U),
+        admm.DataError,
+        "concatenate takes a list of expressions or arrays, as in concatenate([x, y]), got `U`",
+    ),
+    "concatenate shapes": (
+        lambda o: admm.vstack([o.U, o.x]),
+        admm.ShapeError,
+        "got `U` of shape (4, 5) and `x.reshape(1, 3)` of shape (1, 3)",
+    ),
+    "concatenate dimensions": (
+        lambda o: admm.concatenate([o.U, o.x]),
+        admm.ShapeError,
+        "takes arrays of one number of dimensions, got shapes (4, 5), (3,)",
+    ),
+    "roll shift": (lambda o: admm.roll(o.x, 0.5), admm.DataError, "shift of roll must be an integer, got 0.5"),
+    "roll axis": (lambda o: admm.roll(o.x, 1, axis=2), admm.ShapeError, "axis 2 of roll is out of range for `x`"),
+    "np.concatenate": (
+        lambda o: np.concatenate([o.x, o.y]),
+        admm.ExpressionError,
+        "write admm.concatenate(...)",
+    ),
     "tv2d of a vector": (lambda o: admm.tv2d(o.x), admm.ShapeError, "tv2d takes a 2-D image, got `x` of shape (3,)"),
     "tv1d of an image": (lambda o: admm.tv1d(o.U), admm.ShapeError, "tv1d takes a 1-D signal, got `U` of shape (4, 5)"),
     "tv2d weight": (

@@ -20,7 +20,7 @@ from admm_jax.operations.mean import MEAN, mean
 from admm_jax.operations.norm import NORM, norm
 from admm_jax.operations.pad import PAD, pad
 from admm_jax.operations.products import MATMUL
-from admm_jax.operations.shapes import INDEX, RESHAPE, TRANSPOSE
+from admm_jax.operations.shapes import INDEX, RESHAPE, TRANSPOSE, flatten, ravel, transpose
 from admm_jax.operations.square import SQUARE, square
 from admm_jax.operations.stacking import CONCATENATE, ROLL, concatenate, hstack, roll, vstack
 from admm_jax.operations.sum_squares import SUM_SQUARES, sum_squares
@@ -34,6 +34,7 @@ __all__ = [
     "conv2d",
     "corr2d",
     "diff",
+    "flatten",
     "hstack",
     "huber",
     "inrange",
@@ -42,10 +43,12 @@ __all__ = [
     "minimum",
     "norm",
     "pad",
+    "ravel",
     "roll",
     "square",
     "sum",
     "sum_squares",
+    "transpose",
     "tv1d",
     "tv2d",
     "vstack",

@@ -1,4 +1,4 @@
-"""The operator of `pad` and `concatenate`: an array put among zeros."""
+"""Operators that move entries: an array put among zeros, for `pad` and `concatenate`, and axes in another order."""
 
 from __future__ import annotations
 
@@ -25,3 +25,21 @@ class Place:
     def adjoint(self, y: Array) -> Array:
         ends = [first + own for first, own in zip(self.start, self.in_shape, strict=True)]
         return jax.lax.slice(y, self.start, ends)
+
+
+@pytree_dataclass
+class Permute:
+    """x -> x with its axes in another order: axis i of the result is axis `axes[i]` of x."""
+
+    in_shape: Shape = static()
+    axes: tuple[int, ...] = static()
+
+    @property
+    def out_shape(self) -> Shape:
+        return tuple(self.in_shape[i] for i in self.axes)
+
+    def __call__(self, x: Array) -> Array:
+        return jnp.transpose(x, self.axes)
+
+    def adjoint(self, y: Array) -> Array:
+        return jnp.transpose(y, tuple(self.axes.index(i) for i in range(len(self.axes))))

@@ -74,6 +74,11 @@ TERMS = {
     "rolled": lambda x, U, p, P, weights: (
         admm.sum(abs(admm.roll(U, 1, axis=0) - U)) + p * admm.sum_squares(admm.roll(U - W, -8)) + admm.roll(x, 3)[0]
     ),
+    "transposed": lambda x, U, p, P, weights: (
+        admm.sum_squares(admm.transpose(U.reshape(2, 2, 5), (2, 0, 1))[1] - p)
+        + admm.sum(RNG.uniform(size=(5, 2, 2)) * admm.transpose(abs(U.reshape(2, 2, 5)), (2, 0, 1)))
+        + admm.norm(admm.ravel(U) - admm.flatten(weights), 1)
+    ),
     "sum_squares": lambda x, U, p, P, weights: p * admm.sum_squares(A @ x - 1) + admm.sum_squares(U),
     "weighted least squares": lambda x, U, p, P, weights: admm.sum(np.arange(4.0) * (A @ x - 1) ** 2),
     "deblurring": lambda x, U, p, P, weights: (

@@ -16,7 +16,7 @@ from admm_jax.operations import OPERATIONS
 
 RNG = np.random.default_rng(0)
 K, W = RNG.normal(size=(2, 3)), RNG.normal(size=(4, 5))
-X, U = admm.Var("x", 3), admm.Var("U", 4, 5)
+X, U, V = admm.Var("x", 3), admm.Var("U", 4, 5), admm.Var("V", 2, 3, 4)
 SAMPLES = {
     "add": [U + X[0] + W[:1], X[:, None] + W[0]],
     "negative": [-U],
@@ -26,7 +26,7 @@ SAMPLES = {
         *(W.T @ U, U @ W.T, W[:, 0] @ U, U @ W[0], W[:3, 0] @ X, W[:, :3] @ X),
         *(sp.csr_array(W[:, :4]) @ U, U @ sp.csr_array(W.T)),
     ],
-    "transpose": [U.T],
+    "transpose": [U.T, admm.transpose(V), admm.transpose(V, (1, 2, 0)), admm.transpose(abs(V), (0, 2, 1))],
     "reshape": [U.reshape(2, 10)],
     "index": [U[1:, ::-2], U[[0, 1, 1], [2, 0, 0]], X[None, 1]],
     "sum": [admm.sum(U), admm.sum(U, axis=1), admm.sum(U, axis=(0,))],

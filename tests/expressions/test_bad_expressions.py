@@ -134,6 +134,11 @@ CASES = {
         admm.ExpressionError,
         "write admm.concatenate(...)",
     ),
+    "transpose axes": (
+        lambda o: admm.transpose(o.U, (0, 0)),
+        admm.ShapeError,
+        "axes of transpose must be a permutation of the 2 axes of `U`, got (0, 0)",
+    ),
     "tv2d of a vector": (lambda o: admm.tv2d(o.x), admm.ShapeError, "tv2d takes a 2-D image, got `x` of shape (3,)"),
     "tv1d of an image": (lambda o: admm.tv1d(o.U), admm.ShapeError, "tv1d takes a 1-D signal, got `U` of shape (4, 5)"),
     "tv2d weight": (

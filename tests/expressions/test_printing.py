@@ -47,6 +47,13 @@ WORDS = [
     (admm.roll(U, 2, axis=0), "roll(U, 2, axis=0)", r"\mathrm{roll}_{2}\left(U\right)"),
     (admm.hstack([x, 2 * x]), "concatenate([x, 2 * x])", r"\begin{bmatrix} x \\ 2 \, x \end{bmatrix}"),
     (admm.hstack([U, U]), "concatenate([U, U], axis=1)", r"\begin{bmatrix} U & U \end{bmatrix}"),
+    (admm.transpose(U), "U.T", r"U^{\mathsf T}"),
+    (
+        admm.transpose(U.reshape(1, 40, 50), (1, 0, 2)),
+        "transpose(U.reshape(1, 40, 50), (1, 0, 2))",
+        r"\mathrm{reshape}\left(U\right)^{\mathsf T_{213}}",
+    ),
+    (admm.ravel(U), "U.reshape(2000)", r"\mathrm{reshape}\left(U\right)"),
     (admm.diff(x), "diff(x)", r"D\left(x\right)"),
     (admm.diff(U, 2, axis=0), "diff(U, 2, axis=0)", r"D_{1}^{2}\left(U\right)"),
     (admm.sum_squares(U), "sum_squares(U)", r"\left\|U\right\|_F^2"),

@@ -79,6 +79,17 @@ TERMS = {
         + admm.sum(RNG.uniform(size=(5, 2, 2)) * admm.transpose(abs(U.reshape(2, 2, 5)), (2, 0, 1)))
         + admm.norm(admm.ravel(U) - admm.flatten(weights), 1)
     ),
+    "norms of groups": lambda x, U, p, P, weights: (
+        p * admm.sum(admm.norm(U - W, axis=0))
+        + np.arange(4.0) @ admm.norm(2 * U, axis=1)
+        + admm.sum(admm.norm(U.reshape(2, 2, 5), axis=(0, 2)))
+        + admm.norm(U.reshape(2, 2, 5), axis=(0, 1, 2))
+        + admm.sum(admm.norm(U, 1, axis=0))
+        + admm.sum(np.ones((3, 1)) * admm.norm(U, axis=-1)[1:])
+    ),
+    "squares of norms of groups": lambda x, U, p, P, weights: (
+        admm.sum(np.arange(5.0) * admm.norm(U - weights, axis=0) ** 2) + admm.mean(admm.norm(U, axis=1) ** 2)
+    ),
     "sum_squares": lambda x, U, p, P, weights: p * admm.sum_squares(A @ x - 1) + admm.sum_squares(U),
     "weighted least squares": lambda x, U, p, P, weights: admm.sum(np.arange(4.0) * (A @ x - 1) ** 2),
     "deblurring": lambda x, U, p, P, weights: (

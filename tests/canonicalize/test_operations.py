@@ -37,7 +37,7 @@ SAMPLES = {
     "huber": [admm.huber(U, 0.5)],
     "maximum": [admm.maximum(U, 0), admm.maximum(U, W), admm.maximum(-abs(U), -1)],
     "minimum": [admm.minimum(U, 0), admm.minimum(U, W), admm.minimum(abs(U), 1)],
-    "norm": [admm.norm(U), admm.norm(X, 1), admm.norm(X, np.inf)],
+    "norm": [admm.norm(U), admm.norm(X, 1), admm.norm(X, np.inf), admm.norm(U, axis=0), admm.norm(V, axis=(0, 2))],
     "inrange": [admm.inrange(U, -1, 1)],
     "tv2d": [admm.tv2d(U), admm.tv2d(U, 2)],
     "tv1d": [admm.tv1d(X), admm.tv1d(X, p=2)],

@@ -154,6 +154,13 @@ CASES = {
         "norm takes a vector or a matrix, got `u` of shape ()",
     ),
     "norm order": (lambda o: admm.norm(o.x, 3), admm.DataError, "ord of norm must be None, 1, 2, inf or 'fro', got 3"),
+    "norms inf": (
+        lambda o: admm.norm(o.U, np.inf, axis=0),
+        admm.DataError,
+        "norm along 1 axes is the Euclidean one, ord=None, got ord=inf",
+    ),
+    "norms of no axis": (lambda o: admm.norm(o.U, axis=()), admm.ShapeError, "norm takes at least one axis, got ()"),
+    "norms along an axis": (lambda o: admm.norm(o.U, axis=2), admm.ShapeError, "axis 2 of norm is out of range"),
     "operator norm 1": (
         lambda o: admm.norm(o.U, 1),
         admm.NonconvexError,

@@ -54,6 +54,8 @@ WORDS = [
         r"\mathrm{reshape}\left(U\right)^{\mathsf T_{213}}",
     ),
     (admm.ravel(U), "U.reshape(2000)", r"\mathrm{reshape}\left(U\right)"),
+    (admm.norm(U, axis=0), "norm(U, axis=0)", r"\left\|U\right\|_{2, (1)}"),
+    (admm.sum(admm.norm(U, axis=1)), "sum(norm(U, axis=1))", r"\sum \left\|U\right\|_{2, (2)}"),
     (admm.diff(x), "diff(x)", r"D\left(x\right)"),
     (admm.diff(U, 2, axis=0), "diff(U, 2, axis=0)", r"D_{1}^{2}\left(U\right)"),
     (admm.sum_squares(U), "sum_squares(U)", r"\left\|U\right\|_F^2"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 from typing import Any
 
@@ -65,10 +64,12 @@ class Assembly:
             self.linear[name] = self.linear[name] + cost if name in self.linear else cost
         elif (rule := operation_of(e).objective) is not None:
             rule(e, coefficient, self)
-        elif (same := meaning(e)) is not None:
-            self.add(same, coefficient)
-        else:
+        elif operation_of(e).linear is not None:
             self.add_linear(e, coefficient)
+        else:
+            same = meaning(e)
+            assert same is not None  # a record without the others gives this one
+            self.add(same, coefficient)
 
     def add_linear(self, e: Expr, coefficient: Coefficient) -> None:
         """<w, L a> = <L^T w, a>: the coefficient of a linear operation goes on to its arguments.
@@ -90,13 +91,11 @@ class Assembly:
     def _adjoint(self, operation: Operation, e: Expr, i: int, y: Any) -> Any:
         if operation.adjoint is not None:
             return operation.adjoint(e, i, y, self.values)
-        assert operation.linear is not None
-        known = self.values.xp is np
-        with jax.ensure_compile_time_eval() if known else contextlib.nullcontext():  # what is known stays NumPy's
-            y = self.values.xp.broadcast_to(y, e.shape)
-            for operator in reversed(operation.linear(e, i, self.values)):
-                y = operator.adjoint(y)
-            return self.values.array(np.asarray(y) if known else y)
+        if self.values.xp is not np:
+            return self.values.array(_through_adjoints(operation, e, i, y, self.values))
+        # numbers that are known stay NumPy's and float64, also where a program is being traced
+        with jax.ensure_compile_time_eval(), jax.enable_x64(True):
+            return self.values.array(np.asarray(_through_adjoints(operation, e, i, y, self.values)))
 
     def affine(self, e: Expr) -> Affine:
         """`e` as a linear map and an offset; refused if it is not affine."""
@@ -167,3 +166,11 @@ class Assembly:
 def full_rank(value: Any, shape: Shape) -> Any:
     """A scalar, or an array with as many axes as `shape`."""
     return value if value.ndim in (0, len(shape)) else value.reshape((1,) * (len(shape) - value.ndim) + value.shape)
+
+
+def _through_adjoints(operation: Operation, e: Expr, i: int, y: Any, values: Values) -> Any:
+    assert operation.linear is not None
+    y = values.xp.broadcast_to(y, e.shape)
+    for operator in reversed(operation.linear(e, i, values)):
+        y = operator.adjoint(y)
+    return y

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import cvxpy as cp
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -11,6 +13,7 @@ from admm_jax.expressions.evaluate import value_of
 from admm_jax.expressions.facts import sign
 from admm_jax.expressions.printing import latex
 from admm_jax.operations import Operation, apply, as_constant, as_expr, register
+from admm_jax.operators.base import Index
 from admm_jax.prox.functions import L1
 
 # from here to `register` is all that its author writes
@@ -40,7 +43,13 @@ PINBALL = Operation(  # an abbreviation: everything that is not given comes from
     value=lambda xp, x, q: xp.sum(xp.maximum(q * x, (q - 1) * x)),
     meaning=lambda e: admm.sum(abs(e.args[0])) / 2 + (e.args[1] - 0.5) * admm.sum(e.args[0]),
 )
-register(ELASTIC_NET, PINBALL)
+MIRROR = Operation(  # linear, by an operator alone
+    "mirror",
+    value=lambda xp, x: x[::-1],
+    sign=lambda signs: signs[0],
+    linear=lambda e, i, values: (Index(e.shape, e.shape, (("slice", None, None, -1),)),),
+)
+register(ELASTIC_NET, PINBALL, MIRROR)
 
 RNG = np.random.default_rng(0)
 A, B = RNG.normal(size=(8, 5)), RNG.normal(size=8)
@@ -87,6 +96,28 @@ def test_abbreviation_is_solved_as_what_it_means():
     reference = cp.Problem(cp.Minimize(cp.sum_squares(A @ z - B) / 2 + loss))
     np.testing.assert_allclose(value, reference.solve(solver=cp.CLARABEL), rtol=1e-8)
     np.testing.assert_allclose(found, z.value, atol=1e-6)
+
+
+def test_linear_operation_takes_its_adjoint_from_its_operator():
+    x, scale, model = admm.Var("x", 5), admm.Param("scale"), admm.Model()
+    weights = np.arange(1.0, 6.0)
+    mirrored = apply("mirror", (abs(x),), (5,))
+    model.setObjective(scale * (weights @ mirrored) + admm.sum_squares(apply("mirror", (x,), (5,)) - B[:5]))
+    model.addConstr(apply("mirror", (x,), (5,)) <= 0.5)
+
+    def weight(params):
+        return model.problem(params).penalties[0].function.weight
+
+    known = weight({"scale": 2.0})
+    assert isinstance(known, np.ndarray)
+    np.testing.assert_array_equal(known, 2 * weights[::-1])
+    traced = jax.jit(lambda scale: weight({"scale": scale}))(jnp.float32(2))
+    np.testing.assert_array_equal(traced, known)
+    inside = jax.jit(lambda: jnp.asarray(weight({"scale": 2.0})))()
+    np.testing.assert_array_equal(inside, known)
+    model.optimize({"scale": 0.1})
+    shrunk = B[:5] - np.clip(B[:5], -0.05 * weights, 0.05 * weights)
+    np.testing.assert_allclose(x.X, np.minimum(shrunk, 0.5)[::-1], atol=1e-6)
 
 
 def test_convexity_is_judged():

@@ -8,6 +8,7 @@ from admm_jax.expressions.build import apply
 from admm_jax.expressions.node import Expr, as_expr, checked_axes, total
 from admm_jax.expressions.operation import Operation
 from admm_jax.expressions.printing import Printer
+from admm_jax.operations.summation import axis_option
 
 
 def mean(x: Any, axis: Any = None) -> Any:
@@ -30,11 +31,6 @@ def _meaning(e: Expr) -> Expr:
     return added / (e.args[0].size / e.size)
 
 
-def _options(e: Expr) -> str:
-    axes = e.attrs["axes"]
-    return "" if len(axes) == e.args[0].ndim else f", axis={axes[0] if len(axes) == 1 else axes}"
-
-
 def _latex(e: Expr, printer: Printer) -> str:
     return rf"\mathrm{{mean}}\left({printer.show(e.args[0])}\right)"
 
@@ -42,7 +38,7 @@ def _latex(e: Expr, printer: Printer) -> str:
 MEAN = Operation(
     "mean",
     value=lambda xp, x, *, axes: xp.mean(x, axis=axes),
-    options=_options,
+    options=axis_option,
     latex=_latex,
     meaning=_meaning,
 )

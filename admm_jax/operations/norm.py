@@ -81,9 +81,11 @@ def _value(xp: Any, x: Any, *, ord: Any, axes: tuple[int, ...] | None = None) ->
 
 
 def _options(e: Expr) -> str:
-    order, axes = e.attrs["ord"], e.attrs.get("axes")
-    along = "" if axes is None else f", axis={axes[0] if len(axes) == 1 else axes}"
-    return along if order is None else f", {order!r}".replace("'", '"')
+    if "axes" in e.attrs:
+        axes = e.attrs["axes"]
+        return f", axis={axes[0] if len(axes) == 1 else axes}"
+    order = e.attrs["ord"]
+    return "" if order is None else f", {order!r}".replace("'", '"')
 
 
 def _latex(e: Expr, printer: Printer) -> str:

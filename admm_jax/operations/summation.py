@@ -28,7 +28,8 @@ def sum(x: Any, axis: Any = None) -> Any:
     return node.value if isinstance(node, Constant) else finish(node)
 
 
-def _options(e: Expr) -> str:
+def axis_option(e: Expr) -> str:
+    """`, axis=...`, where it is not all axes."""
     axes = e.attrs["axes"]
     return "" if len(axes) == e.args[0].ndim else f", axis={axes[0] if len(axes) == 1 else axes}"
 
@@ -63,7 +64,7 @@ SUM = Operation(
     "sum",
     value=lambda xp, x, *, axes: xp.sum(x, axis=axes),
     sign=sign_of_first,
-    options=_options,
+    options=axis_option,
     latex=_latex,
     linear=lambda e, i, values: (Sum(e.args[0].shape, e.attrs["axes"]),),
     adjoint=_adjoint,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import cvxpy as cp
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import admm_jax as admm
+from tests.models import compilations
 
 RNG = np.random.default_rng(0)
 B = RNG.normal(size=(4, 5))
@@ -87,3 +89,17 @@ def test_rebuilding_a_model_of_words_keeps_its_structure():
         return jax.tree.structure(model.problem())
 
     assert structure(1.0) == structure(2.0)
+
+
+def test_nothing_is_compiled_for_the_canonical_problem():
+    U, lam, model = admm.Var("U", 4, 5), admm.Param("lam"), admm.Model()
+    bordered = admm.pad(abs(U), 1, "wrap") + admm.pad(abs(U), 1)
+    moved = admm.transpose(admm.roll(admm.vstack([bordered, bordered]), 3)[None], (2, 0, 1))
+    model.setObjective(
+        lam * admm.mean(moved * RNG.uniform(size=moved.shape)) + admm.sum_squares(admm.diff(U)) + admm.norm(U)
+    )
+    owned = jnp.float32(2)
+    with compilations() as compiled:
+        model.problem({"lam": 2.0})
+        model.problem({"lam": owned})
+    assert compiled == []

@@ -13,7 +13,7 @@ from typing import Any
 from admm_jax.errors import ModelError
 
 # how tightly an operation binds in print: a looser one inside a tighter one is put in parentheses
-SUM, PRODUCT, NEGATION, POWER, ATOM = 1, 2, 3, 4, 5
+SUM, PRODUCT, NEGATION, ATOM = 1, 2, 3, 4
 
 
 @dataclass(frozen=True)
@@ -109,11 +109,6 @@ def operation_of(e: Any) -> Operation:
 def find(name: str) -> Operation | None:
     """The operation of that name, None if there is none."""
     return _operations.get(name)
-
-
-def registered() -> tuple[Operation, ...]:
-    """All operations that are known."""
-    return tuple(_operations.values())
 
 
 def always_nonnegative(signs: tuple[int, ...]) -> int:

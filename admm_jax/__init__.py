@@ -2,6 +2,7 @@
 
 from math import inf
 
+from admm_jax import operations
 from admm_jax.errors import (
     ADMMError,
     DataError,
@@ -12,26 +13,9 @@ from admm_jax.errors import (
     ParameterError,
     ShapeError,
 )
-from admm_jax.expressions import (
-    Constant,
-    Constr,
-    Expr,
-    Param,
-    Var,
-    abs,
-    conv2d,
-    corr2d,
-    huber,
-    inrange,
-    maximum,
-    minimum,
-    norm,
-    square,
-    sum,
-    tv1d,
-    tv2d,
-)
+from admm_jax.expressions import Constant, Constr, Expr, Param, Var
 from admm_jax.model import MAXIMIZE, MINIMIZE, Model
+from admm_jax.operations import *  # noqa: F403 (a function is exported once, by the folder that it is in)
 from admm_jax.solution import Solution
 from admm_jax.status import Status
 
@@ -54,17 +38,6 @@ __all__ = [
     "Solution",
     "Status",
     "Var",
-    "abs",
-    "conv2d",
-    "corr2d",
-    "huber",
     "inf",
-    "inrange",
-    "maximum",
-    "minimum",
-    "norm",
-    "square",
-    "sum",
-    "tv1d",
-    "tv2d",
 ]
+__all__ += operations.__all__

@@ -17,6 +17,7 @@ from admm_jax.errors import DataError, ModelError, ParameterError
 from admm_jax.expressions.data import checked_array, is_traced
 from admm_jax.expressions.leaves import Param, Var
 from admm_jax.expressions.node import Constr, Expr, as_expr
+from admm_jax.expressions.operation import operation_of
 from admm_jax.expressions.printing import latex, latex_shape
 from admm_jax.problem import Problem
 
@@ -352,6 +353,6 @@ def _bound_only(roots: list[Expr], constraints: tuple[Constr, ...]) -> frozenset
         seen.add(id(node))
         for i, arg in enumerate(node.args):
             if isinstance(arg, Param):
-                (bounds if node.op == "inrange" and i else inner).add(id(arg))
+                (bounds if i in operation_of(node).bounds else inner).add(id(arg))
             stack.append(arg)
     return frozenset(bounds - inner)

@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 
 from admm_jax.errors import DataError, ShapeError
-from admm_jax.expressions import Expr, Param, Var, conv2d, square, tv2d
-from admm_jax.expressions import sum as total
+from admm_jax.expressions import Expr, Param, Var
 from admm_jax.learn.noise import START, noise_level
 from admm_jax.model import Model
+from admm_jax.operations import conv2d, square, tv2d
+from admm_jax.operations import sum as total
 from admm_jax.solution import Solution
 
 VARIATIONS = {"anisotropic": 1, "isotropic": 2}

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 
 import admm_jax as admm
-from admm_jax.expressions.evaluate import evaluate
+from admm_jax.expressions.evaluate import value_of
 from tests.canonicalize.numbers import value
 
 
@@ -38,7 +38,7 @@ def test_the_page_is_one_quadratic_and_one_total_variation():
     assert penalty.map.chains[0].ops == ()
     assert [type(op).__name__ for op in quadratic.map.chains[0].ops] == ["Conv2D"]
     np.testing.assert_array_equal(quadratic.data, blurred)
-    expected = evaluate(model.getObjective(), {U: image})
+    expected = value_of(model.getObjective(), {U: image})
     np.testing.assert_allclose(value(problem, {"U": image})[0], expected, rtol=1e-12)
 
 

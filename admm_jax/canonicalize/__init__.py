@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from admm_jax.canonicalize.assembly import Assembly, Coefficient
 from admm_jax.canonicalize.constraints import add_constraint
-from admm_jax.canonicalize.rules import RULES
-from admm_jax.canonicalize.terms import Coefficient, Terms
 from admm_jax.canonicalize.values import Values
 from admm_jax.expressions.leaves import Param, Var
 from admm_jax.expressions.node import Constr, Expr
@@ -48,20 +47,18 @@ def canonicalize(
     roots = [] if objective is None else [objective]
     roots += [side for c in constraints for side in (c.lhs, c.rhs)]
     values = Values(roots, params, kept)
-    terms = Terms(values, dict(names), RULES, maximised=maximised)
+    assembly = Assembly(values, dict(names), maximised=maximised)
     if objective is not None:
         start = -1 if maximised else 1
-        terms.pull(objective, Coefficient(values.array(float(start)), start))
+        assembly.add(objective, Coefficient(values.array(float(start)), start))
     for variable, name in names.items():
         if variable.sign:
             symbol, infinity = (">=", np.inf) if variable.sign > 0 else ("<=", -np.inf)
             bounds = (values.array(0.0), infinity) if variable.sign > 0 else (infinity, values.array(0.0))
-            terms.bound(terms.affine(variable), *bounds, f"{name} {symbol} 0")
+            assembly.bound(assembly.affine(variable), *bounds, f"{name} {symbol} 0")
     for constraint in constraints:
-        add_constraint(terms, constraint)
-    variables = tuple((name, variable.shape) for variable, name in names.items())
-    problem = Problem(tuple(terms.quadratics), terms.all_penalties(), terms.linear, terms.constant, variables)
-    return values.finish(problem)
+        add_constraint(assembly, constraint)
+    return values.finish(assembly.problem())
 
 
 __all__ = ["canonicalize"]

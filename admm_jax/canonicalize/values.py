@@ -63,7 +63,7 @@ class Values:
             if isinstance(e, Constant):
                 value = e.value if isinstance(e.value, Sparse) else self.array(e.value)
             else:
-                value = self.array(evaluate.apply(e, [self(arg) for arg in e.args], self.xp))
+                value = self.array(evaluate.compute(e, [self(arg) for arg in e.args], self.xp))
             self.memo[key] = (e, value)
         return self.memo[key][1]
 

@@ -1,38 +1,6 @@
-"""The language in which a model is written: variables, parameters, operators and atoms."""
+"""What expressions are made of: variables, parameters, constants, and nodes whose operations are in `operations`."""
 
-from admm_jax.expressions.atoms import (
-    abs,
-    conv2d,
-    corr2d,
-    huber,
-    inrange,
-    maximum,
-    minimum,
-    norm,
-    square,
-    sum,
-    tv1d,
-    tv2d,
-)
 from admm_jax.expressions.leaves import Param, Var
 from admm_jax.expressions.node import Constant, Constr, Expr
 
-__all__ = [
-    "Constant",
-    "Constr",
-    "Expr",
-    "Param",
-    "Var",
-    "abs",
-    "conv2d",
-    "corr2d",
-    "huber",
-    "inrange",
-    "maximum",
-    "minimum",
-    "norm",
-    "square",
-    "sum",
-    "tv1d",
-    "tv2d",
-]
+__all__ = ["Constant", "Constr", "Expr", "Param", "Var"]

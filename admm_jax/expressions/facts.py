@@ -4,31 +4,35 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 
 from admm_jax.expressions.data import Sparse, is_traced
 from admm_jax.expressions.leaves import Param, Var
 from admm_jax.expressions.node import Constant, Expr
+from admm_jax.expressions.operation import operation_of
 
-AFFINE_OPS = frozenset(
-    {"add", "negative", "multiply", "divide", "matmul", "transpose", "reshape", "index", "sum", "conv2d", "corr2d"}
-)
-_PRODUCTS = frozenset({"multiply", "divide", "matmul", "conv2d", "corr2d"})
-_SAME_SIGN = frozenset({"transpose", "reshape", "index", "sum"})
-_NONNEGATIVE = frozenset({"square", "abs", "huber", "norm", "inrange", "tv1d", "tv2d"})
+Fact = TypeVar("Fact")
 
 
-def _kept(function: Callable[[Expr], int | bool]) -> Callable[[Expr], int | bool]:
+def _kept(function: Callable[[Expr], Fact]) -> Callable[[Expr], Fact]:
     name = function.__name__
 
     @functools.wraps(function)
-    def wrapper(e: Expr) -> int | bool:
+    def wrapper(e: Expr) -> Fact:
         if name not in e._facts:
             e._facts[name] = function(e)
         return e._facts[name]
 
     return wrapper
+
+
+@_kept
+def meaning(e: Expr) -> Expr | None:
+    """The expression that `e` abbreviates, None if it is no abbreviation."""
+    rule = operation_of(e).meaning
+    return None if rule is None else rule(e)
 
 
 @_kept
@@ -42,20 +46,11 @@ def sign(e: Expr) -> int:
         return 1 if np.all(values >= 0) else -1 if np.all(values <= 0) else 0
     if isinstance(e, Var | Param):
         return e.sign
-    if e.op in _NONNEGATIVE:
-        return 1
-    signs = [int(sign(arg)) for arg in e.args]
-    if e.op == "negative":
-        return -signs[0]
-    if e.op in _SAME_SIGN:
-        return signs[0]
-    if e.op in _PRODUCTS:
-        return signs[0] * signs[1]
-    if e.op == "maximum":
-        return 1 if 1 in signs else -1 if signs == [-1, -1] else 0
-    if e.op == "minimum":
-        return -1 if -1 in signs else 1 if signs == [1, 1] else 0
-    return signs[0] if all(s == signs[0] for s in signs) else 0  # add
+    rule = operation_of(e).sign
+    if rule is not None:
+        return rule(tuple(sign(arg) for arg in e.args))
+    same = meaning(e)
+    return 0 if same is None else sign(same)
 
 
 @_kept
@@ -63,9 +58,13 @@ def is_affine(e: Expr) -> bool:
     """Whether it is affine in the variables, constants included."""
     if e.is_constant or isinstance(e, Var):
         return True
-    if e.op not in AFFINE_OPS or not all(is_affine(arg) for arg in e.args):
+    operation = operation_of(e)
+    if operation.linear is None:
+        same = meaning(e)
+        return same is not None and is_affine(same)
+    if not all(is_affine(arg) for arg in e.args):
         return False
-    return e.op == "add" or sum(not arg.is_constant for arg in e.args) == 1
+    return operation.jointly or sum(not arg.is_constant for arg in e.args) == 1
 
 
 def alike(a: Expr, b: Expr) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from admm_jax.errors import ExpressionError
+from admm_jax.expressions.operation import find
 
 _UFUNCS = {
     np.add: operator.add,
@@ -30,7 +31,6 @@ _UFUNCS = {
 _REFLECTED = {np.add: "__radd__", np.subtract: "__rsub__", np.multiply: "__rmul__", np.true_divide: "__rtruediv__",
               np.matmul: "__rmatmul__", np.power: "__rpow__", np.equal: "__eq__", np.less_equal: "__ge__",
               np.greater_equal: "__le__", np.less: "__gt__", np.greater: "__lt__", np.not_equal: "__ne__"}  # fmt: skip
-_ATOMS = {"maximum", "minimum", "norm", "abs", "square", "sum", "huber"}
 
 
 def apply_ufunc(ufunc: np.ufunc, method: str, inputs: tuple, kwargs: dict) -> Any:
@@ -63,5 +63,8 @@ def apply_function(function: Any, expr: Any, args: tuple, kwargs: dict) -> Any:
 def _advice(name: str) -> str:
     short = name.split(".")[1]
     short = {"absolute": "abs"}.get(short, short)
-    advice = f"write admm.{short}(...)" if short in _ATOMS else "build it from the operators and the atoms of admm_jax"
+    own = find(short)
+    # what prints as a call is called by its name; the rest has symbols, as `+` and `@`
+    is_word = own is not None and own.text is None
+    advice = f"write admm.{short}(...)" if is_word else "build it from the operators and the atoms of admm_jax"
     return f"{name} does not work on an expression: {advice}"

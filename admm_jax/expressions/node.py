@@ -23,7 +23,7 @@ class Expr:
     """An expression in variables, parameters and constants.
 
     Attributes:
-        op: Name of the operation, a key of the tables in `expressions` and `canonicalize`.
+        op: Name of the operation, under which its record is registered (`expressions.operation`).
         args: Argument nodes.
         attrs: Static attributes of the operation, such as a convolution's mode.
         shape: Shape of the value.
@@ -132,7 +132,7 @@ class Expr:
             out = np.broadcast_to(np.float64(0), self.shape).reshape(tuple(int(n) for n in wanted)).shape
         except (ValueError, TypeError) as error:
             raise ShapeError(f"cannot reshape `{self}` of shape {self.shape} to {wanted}") from error
-        return self if out == self.shape else Apply("reshape", (self,), out)
+        return self if out == self.shape else Apply("reshape", (self,), out, to=out)
 
     def sum(self, axis: Any = None, dtype: None = None, out: None = None) -> Expr:
         """Sum of the entries, or along `axis`: what `np.sum` calls."""
@@ -327,13 +327,16 @@ def matmul(a: Expr, b: Expr) -> Expr:
 
 def total(a: Expr, axis: Any = None) -> Expr:
     """Sum over `axis`, an int or several; None is all of them."""
+    axes = checked_axes(a, axis, "sum")
+    if not axes:
+        return a
+    return Apply("sum", (a,), tuple(n for i, n in enumerate(a.shape) if i not in axes), axes=axes)
+
+
+def checked_axes(a: Expr, axis: Any, what: str) -> tuple[int, ...]:
+    """`axis`, an int, several, or None for all, as axes of `a` from 0, each once and in order."""
     axes = range(a.ndim) if axis is None else axis if isinstance(axis, tuple | list) else (axis,)
-    out = []
     for i in axes:
         if not isinstance(i, int | np.integer) or not -a.ndim <= i < a.ndim:
-            raise ShapeError(f"axis {i!r} of sum is out of range for `{a}` of shape {a.shape}")
-        out.append(int(i) % a.ndim)
-    if not out:
-        return a
-    shape = tuple(n for i, n in enumerate(a.shape) if i not in out)
-    return Apply("sum", (a,), shape, axes=tuple(sorted(set(out))))
+            raise ShapeError(f"axis {i!r} of {what} is out of range for `{a}` of shape {a.shape}")
+    return tuple(sorted({int(i) % a.ndim for i in axes}))

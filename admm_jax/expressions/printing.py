@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from admm_jax.expressions import indexing
+from admm_jax.expressions.operation import ATOM, SUM, operation_of
 
 Node = Any  # an `Expr`; the class itself imports this module in order to print itself
 
-# how tightly an operation binds: a looser one inside a tighter one is put in parentheses
-_ADD, _MUL, _NEG, _POW, _ATOM = 1, 2, 3, 4, 5
-_BINDING = {"add": _ADD, "negative": _NEG, "multiply": _MUL, "divide": _MUL, "matmul": _MUL, "transpose": _ATOM}
+_LEAVES = ("constant", "variable", "parameter")
+
+
+def _binding(e: Node) -> int:
+    return ATOM if e.op in _LEAVES else operation_of(e).binding
 
 
 def _number(value: float) -> str:
     return "inf" if value == np.inf else "-inf" if value == -np.inf else f"{value:.6g}"
 
 
-def _terms(e: Node, show: Callable[[Node], str]) -> str:
+def signed_terms(e: Node, printer: Printer) -> str:
     """a + b - c, with the sign of a negated term or negative number taken out."""
     out = ""
     for i, term in enumerate(e.args):
         minus = term.op == "negative"
-        body = show(term.args[0]) if minus else show(term)
-        if minus and _BINDING.get(term.args[0].op) == _ADD:
+        body = printer.show(term.args[0]) if minus else printer.show(term)
+        if minus and _binding(term.args[0]) == SUM:
             body = f"({body})"
         if not minus and body.startswith("-") and i:
             minus, body = True, body[1:]
@@ -34,54 +35,69 @@ def _terms(e: Node, show: Callable[[Node], str]) -> str:
     return out
 
 
-def text(e: Node, *, anonymous: bool = False) -> str:
-    """The expression in one line.
+class Printer:
+    """What an operation's own printing asks for its arguments.
 
     Args:
-        e: What to print.
-        anonymous: Print each number as `c`, so that models which differ only in numbers print alike.
+        anonymous: Print each number as `c`, so that expressions which differ only in numbers print alike.
     """
 
-    def show(node: Node) -> str:
-        if node.op == "constant":
-            if node.ndim or not isinstance(node.value, np.ndarray):
-                kind = "sparse" if hasattr(node.value, "rows") else "array"
-                return f"{kind}({'×'.join(map(str, node.shape))})"
-            return "c" if anonymous else _number(float(node.value))
-        if node.op in ("variable", "parameter"):
-            return node.label
-        if node.op == "add":
-            return _terms(node, show)
-        if node.op == "negative":
-            return "-" + wrap(node.args[0], _NEG)
-        if node.op in ("multiply", "divide", "matmul"):
-            symbol = {"multiply": "*", "divide": "/", "matmul": "@"}[node.op]
-            return f"{wrap(node.args[0], _MUL)} {symbol} {wrap(node.args[1], _NEG)}"
-        if node.op == "transpose":
-            return wrap(node.args[0], _ATOM) + ".T"
-        if node.op == "reshape":
-            return f"{wrap(node.args[0], _ATOM)}.reshape({', '.join(map(str, node.shape))})"
-        if node.op == "index":
-            return f"{wrap(node.args[0], _ATOM)}[{indexing.text(node.attrs['index'])}]"
-        return f"{node.op}({', '.join(map(show, node.args))}{_options(node)})"
+    parentheses = ("(", ")")
 
-    def wrap(node: Node, binding: int) -> str:
-        body = show(node)
-        loose = _BINDING.get(node.op, _ATOM) < binding or (body.startswith("-") and binding > _ADD)
-        return f"({body})" if loose else body
+    def __init__(self, *, anonymous: bool = False) -> None:
+        self.anonymous = anonymous
 
-    return show(e)
+    def show(self, e: Node) -> str:
+        """The expression as it stands alone."""
+        if e.op == "constant":
+            if e.ndim or not isinstance(e.value, np.ndarray):
+                kind = "sparse" if hasattr(e.value, "rows") else "array"
+                return f"{kind}({'×'.join(map(str, e.shape))})"
+            return "c" if self.anonymous else _number(float(e.value))
+        if e.op in _LEAVES:
+            return e.label
+        operation = operation_of(e)
+        if operation.text is not None:
+            return operation.text(e, self)
+        options = operation.options(e) if operation.options is not None else ""
+        arguments = ", ".join(map(self.show, e.args))
+        return f"{e.op}([{arguments}]{options})" if operation.listed else f"{e.op}({arguments}{options})"
+
+    def wrap(self, e: Node, binding: int) -> str:
+        """The expression inside an operation that binds with `binding`: in parentheses where it binds less."""
+        body = self.show(e)
+        loose = _binding(e) < binding or (body.startswith("-") and binding > SUM)
+        return self.parentheses[0] + body + self.parentheses[1] if loose else body
 
 
-def _options(e: Node) -> str:
-    if e.op == "sum":
-        axes = e.attrs["axes"]
-        return "" if len(axes) == e.args[0].ndim else f", axis={axes[0] if len(axes) == 1 else axes}"
-    if e.op in ("conv2d", "corr2d"):
-        return f', "{e.attrs["mode"]}"'
-    if e.op == "norm" and e.attrs["ord"] is not None:
-        return f", {e.attrs['ord']!r}".replace("'", '"')
-    return ", p=2" if e.attrs.get("p") == 2 else ""
+class LatexPrinter(Printer):
+    """The same in LaTeX."""
+
+    parentheses = (r"\left(", r"\right)")
+
+    def show(self, e: Node) -> str:
+        """The expression as it stands alone."""
+        if e.op == "constant":
+            if e.ndim or not isinstance(e.value, np.ndarray):
+                return "C_{" + r" \times ".join(map(str, e.shape)) + "}"
+            return _number(float(e.value)).replace("inf", r"\infty")
+        if e.op in _LEAVES:
+            return latex_name(e.label)
+        operation = operation_of(e)
+        if operation.latex is not None:
+            return operation.latex(e, self)
+        name = r"\mathrm{" + e.op.replace("_", r"\_") + "}"
+        return rf"{name}\left({', '.join(map(self.show, e.args))}\right)"
+
+
+def text(e: Node, *, anonymous: bool = False) -> str:
+    """The expression in one line; `anonymous` prints each number as `c`."""
+    return Printer(anonymous=anonymous).show(e)
+
+
+def latex(e: Node) -> str:
+    """The expression in LaTeX, without dollar signs."""
+    return LatexPrinter().show(e)
 
 
 _GREEK = frozenset(
@@ -104,76 +120,3 @@ def latex_shape(shape: tuple[int, ...], sign: int = 0) -> str:
     """The exponent and the index of a domain, such as ^{40 x 50}_{>= 0}."""
     out = "^{" + r" \times ".join(map(str, shape)) + "}" if shape else ""
     return out + ("" if sign == 0 else r"_{\ge 0}" if sign > 0 else r"_{\le 0}")
-
-
-def latex(e: Node) -> str:
-    """The expression in LaTeX, without dollar signs."""
-
-    def wrap(node: Node, binding: int) -> str:
-        body = latex(node)
-        loose = _BINDING.get(node.op, _ATOM) < binding or (body.startswith("-") and binding > _ADD)
-        return rf"\left({body}\right)" if loose else body
-
-    def scaled(node: Node, symbol: str) -> str:
-        return rf"{wrap(node.args[0], _MUL)}{symbol}{wrap(node.args[1], _NEG)}"
-
-    if e.op == "constant":
-        if e.ndim or not isinstance(e.value, np.ndarray):
-            return "C_{" + r" \times ".join(map(str, e.shape)) + "}"
-        return _number(float(e.value)).replace("inf", r"\infty")
-    if e.op in ("variable", "parameter"):
-        return latex_name(e.label)
-    a = e.args[0]
-    forms: dict[str, Callable[[], str]] = {
-        "add": lambda: _terms(e, latex),
-        "negative": lambda: "-" + wrap(a, _NEG),
-        "multiply": lambda: scaled(e, r" \, " if not (a.ndim and e.args[1].ndim) else r" \odot "),
-        "divide": lambda: rf"\frac{{{latex(a)}}}{{{latex(e.args[1])}}}",
-        "matmul": lambda: _latex_product(e, wrap),
-        "transpose": lambda: wrap(a, _ATOM) + r"^{\mathsf T}",
-        "reshape": lambda: rf"\mathrm{{reshape}}\left({latex(a)}\right)",
-        "index": lambda: wrap(a, _ATOM) + rf"_{{[{indexing.text(e.attrs['index'])}]}}".replace("...", r"\dots"),
-        "sum": lambda: _latex_sum(e),
-        "square": lambda: rf"\left({latex(a)}\right)^2" if a.op not in ("variable", "norm") else latex(a) + "^2",
-        "abs": lambda: rf"\left|{latex(a)}\right|",
-        "norm": lambda: rf"\left\|{latex(a)}\right\|_{_latex_order(e)}",
-        "conv2d": lambda: rf"{wrap(e.args[1], _NEG)} * {wrap(a, _NEG)}",
-        "corr2d": lambda: rf"{wrap(e.args[1], _NEG)} \star {wrap(a, _NEG)}",
-        "tv2d": lambda: _latex_tv(e),
-        "tv1d": lambda: _latex_tv(e),
-        "huber": lambda: rf"\mathrm{{huber}}_{{{latex(e.args[1])}}}\left({latex(a)}\right)",
-        "maximum": lambda: rf"\max\left({latex(a)}, {latex(e.args[1])}\right)",
-        "minimum": lambda: rf"\min\left({latex(a)}, {latex(e.args[1])}\right)",
-        "inrange": lambda: rf"\iota_{{[{latex(e.args[1])}, {latex(e.args[2])}]}}\left({latex(a)}\right)",
-    }
-    return forms[e.op]()
-
-
-def _latex_product(e: Node, wrap: Callable[[Node, int], str]) -> str:
-    """A x, and x^T y where a vector stands on the left; x^T A is a row already."""
-    left, right = e.args
-    is_row = left.op == "matmul" and left.args[0].ndim == 1
-    first = wrap(left, _MUL) if left.ndim == 2 or is_row else wrap(left, _ATOM) + r"^{\mathsf T}"
-    return rf"{first} \, {wrap(right, _NEG)}"
-
-
-def _latex_sum(e: Node) -> str:
-    a = e.args[0]
-    if e.shape == () and a.op == "square":
-        return rf"\left\|{latex(a.args[0])}\right\|_{'F' if a.ndim == 2 else '2'}^2"
-    if e.shape == () and a.op == "abs":
-        return rf"\left\|{latex(a.args[0])}\right\|_1"
-    return rf"\sum {latex(a)}" if _BINDING.get(a.op, _ATOM) > _ADD else rf"\sum \left({latex(a)}\right)"
-
-
-def _latex_order(e: Node) -> str:
-    order: Any = e.attrs["ord"]
-    if order == "fro" or (order is None and e.args[0].ndim == 2):
-        return "F"
-    return {1: "1", 2: "2", None: "2"}.get(order, r"\infty")
-
-
-def _latex_tv(e: Node) -> str:
-    name = r"\mathrm{TV}" + ("_2" if e.attrs["p"] == 2 else "")
-    weight = rf"^{{{latex(e.args[1])}}}" if len(e.args) == 2 else ""
-    return rf"{name}{weight}\left({latex(e.args[0])}\right)"

@@ -19,8 +19,8 @@ from jax import Array
 from jax.flatten_util import ravel_pytree
 
 from admm_jax.errors import LearningError, ShapeError
-from admm_jax.expressions import conv2d
 from admm_jax.learn.parameters import values
+from admm_jax.operations import conv2d
 from admm_jax.precision import full_precision
 
 DAMPING = 1e-2  # of the first step, relative to the diagonal

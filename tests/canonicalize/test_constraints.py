@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import admm_jax as admm
-from admm_jax.expressions.evaluate import evaluate
+from admm_jax.expressions.evaluate import value_of
 from tests.canonicalize.numbers import value
 
 RNG = np.random.default_rng(0)
@@ -48,6 +48,16 @@ CONSTRAINTS = {
     "product": lambda x, U, r, bound: x * x <= 0.5,
     "square of a norm": lambda x, U, r, bound: admm.norm(x) ** 2 <= r,
     "sum of squares": lambda x, U, r, bound: admm.sum(admm.square(A @ x - B)) <= 4,
+    "mean": lambda x, U, r, bound: admm.mean(U, axis=0) <= bound,
+    "mean of squares": lambda x, U, r, bound: admm.mean(admm.square(x)) <= r,
+    "differences": lambda x, U, r, bound: abs(admm.diff(x)) <= 1,
+    "concatenated": lambda x, U, r, bound: admm.hstack([x, U[0] - 0.1, bound]) <= 1,
+    "norm of stacked": lambda x, U, r, bound: admm.norm(admm.vstack([x, U]), "fro") <= 2,
+    "rolled": lambda x, U, r, bound: x - admm.roll(x, 1) <= 1,
+    "padded": lambda x, U, r, bound: admm.norm(admm.diff(admm.pad(x, 1)), np.inf) <= 1,
+    "transposed absolute values": lambda x, U, r, bound: admm.transpose(abs(U[None]), (0, 2, 1)) <= 1,
+    "raveled": lambda x, U, r, bound: admm.norm(admm.ravel(U), 1) <= 2,
+    "sum_squares": lambda x, U, r, bound: 2 * admm.sum_squares(A @ x - B) <= 8,
     "weighted sum of squares": lambda x, U, r, bound: admm.sum(W * (x - 0.1) ** 2 * 2) <= r,
     "quadratic form": lambda x, U, r, bound: (x - 0.1).T @ Q @ (x - 0.1) <= r,
     "inner product": lambda x, U, r, bound: 2 * x @ x <= r,
@@ -78,7 +88,7 @@ def test_membership(name):
         point = {v: scale * rng.normal(size=v.shape) for v in model.variables}
         known = {**point, **{p: params[p.name] for p in model.parameters}}
         with np.errstate(invalid="ignore"):
-            gap = evaluate(constraint.lhs, known) - evaluate(constraint.rhs, known)
+            gap = value_of(constraint.lhs, known) - value_of(constraint.rhs, known)
         holds = np.all(gap <= 0) if constraint.sense == "<=" else np.all(gap >= 0)
         _, violation = value(problem, {v.label: array for v, array in point.items()})
         assert holds == (violation <= 1e-12), (scale, gap, violation)

@@ -33,6 +33,41 @@ TEXT = [
 ]
 
 
+WORDS = [
+    (admm.sum_squares(x - 1), "sum_squares(x - 1)", r"\left\|x - 1\right\|_2^2"),
+    (admm.mean(x), "mean(x)", r"\mathrm{mean}\left(x\right)"),
+    (admm.mean(U, axis=1), "mean(U, axis=1)", r"\mathrm{mean}\left(U\right)"),
+    (admm.pad(x, 1), "pad(x, 1)", r"\mathrm{pad}\left(x\right)"),
+    (
+        admm.pad(U, ((0, 1), (2, 3)), "edge"),
+        'pad(U, ((0, 1), (2, 3)), "edge")',
+        r"\mathrm{pad}_{\mathrm{edge}}\left(U\right)",
+    ),
+    (admm.roll(x, -1), "roll(x, -1)", r"\mathrm{roll}_{-1}\left(x\right)"),
+    (admm.roll(U, 2, axis=0), "roll(U, 2, axis=0)", r"\mathrm{roll}_{2}\left(U\right)"),
+    (admm.hstack([x, 2 * x]), "concatenate([x, 2 * x])", r"\begin{bmatrix} x \\ 2 \, x \end{bmatrix}"),
+    (admm.hstack([U, U]), "concatenate([U, U], axis=1)", r"\begin{bmatrix} U & U \end{bmatrix}"),
+    (admm.transpose(U), "U.T", r"U^{\mathsf T}"),
+    (
+        admm.transpose(U.reshape(1, 40, 50), (1, 0, 2)),
+        "transpose(U.reshape(1, 40, 50), (1, 0, 2))",
+        r"\mathrm{reshape}\left(U\right)^{\mathsf T_{213}}",
+    ),
+    (admm.ravel(U), "U.reshape(2000)", r"\mathrm{reshape}\left(U\right)"),
+    (admm.norm(U, axis=0), "norm(U, axis=0)", r"\left\|U\right\|_{2, (1)}"),
+    (admm.sum(admm.norm(U, axis=1)), "sum(norm(U, axis=1))", r"\sum \left\|U\right\|_{2, (2)}"),
+    (admm.diff(x), "diff(x)", r"D\left(x\right)"),
+    (admm.diff(U, 2, axis=0), "diff(U, 2, axis=0)", r"D_{1}^{2}\left(U\right)"),
+    (admm.sum_squares(U), "sum_squares(U)", r"\left\|U\right\|_F^2"),
+]
+
+
+@pytest.mark.parametrize("case", range(len(WORDS)))
+def test_words(case):
+    expression, plain, typeset = WORDS[case]
+    assert (text(expression), latex(expression)) == (plain, typeset)
+
+
 @pytest.mark.parametrize("case", range(len(TEXT)))
 def test_text(case):
     expression, expected = TEXT[case]

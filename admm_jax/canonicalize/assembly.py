@@ -1,22 +1,22 @@
-"""What the walk over a model collects, and the coefficient that it carries."""
+"""The problem that is being assembled, term by term, and the coefficient that a term carries."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
 from typing import Any
 
+import jax
 import numpy as np
 
 from admm_jax.canonicalize.affine import Affine, Names, to_affine
 from admm_jax.canonicalize.values import Values
 from admm_jax.errors import NonconvexError
-from admm_jax.expressions.facts import sign
+from admm_jax.expressions.facts import meaning, sign
 from admm_jax.expressions.leaves import Var
 from admm_jax.expressions.node import Expr
+from admm_jax.expressions.operation import Operation, operation_of
 from admm_jax.expressions.printing import text
-from admm_jax.operators.base import Broadcast
-from admm_jax.problem import Chain, LinearMap, Penalty, Quadratic
+from admm_jax.problem import Chain, LinearMap, Penalty, Problem, Quadratic
 from admm_jax.prox.functions import Box
 
 Shape = tuple[int, ...]
@@ -24,37 +24,28 @@ Shape = tuple[int, ...]
 
 @dataclasses.dataclass(frozen=True)
 class Coefficient:
-    """c in <c, node>: its value, broadcasting to the node's shape, its sign if known (else 0), the parameters in it."""
+    """w in <w, e>: its value, broadcasting to the shape of e, its sign if known (else 0), the parameters in it."""
 
     value: Any
     sign: int = 1
     params: tuple[Expr, ...] = ()
-
-    def through(self, value: Any, *constants: Expr) -> Coefficient:
-        """The coefficient of an argument, `value`, after multiplication by `constants`."""
-        total, params = self.sign, self.params
-        for constant in constants:
-            total *= int(sign(constant))
-            params += constant.parameters
-        return Coefficient(value, total, params)
 
     def scalar(self) -> Coefficient:
         """The same for a node with one entry."""
         return dataclasses.replace(self, value=self.value.reshape(()))
 
 
-class Terms:
-    """Collects the terms of one problem.
+class Assembly:
+    """Collects the terms of one problem: <coefficient, e> is added by the rule of e's operation.
 
     Args:
         values: The numbers.
         names: The name of each variable in the problem.
-        rules: How each operation enters the objective.
         maximised: Whether the user maximises; for messages only.
     """
 
-    def __init__(self, values: Values, names: Names, rules: Mapping[str, Rule], *, maximised: bool = False) -> None:
-        self.values, self.names, self.rules, self.maximised = values, names, rules, maximised
+    def __init__(self, values: Values, names: Names, *, maximised: bool = False) -> None:
+        self.values, self.names, self.maximised = values, names, maximised
         self.quadratics: list[Quadratic] = []
         self.penalties: list[Penalty] = []
         self.linear: dict[str, Any] = {}
@@ -62,16 +53,49 @@ class Terms:
         self._bounds: dict[str, tuple[Any, Any, list[str]]] = {}
         self._shapes = {name: variable.shape for variable, name in names.items()}
 
-    def pull(self, e: Expr, c: Coefficient) -> None:
-        """Add <c, e> to the objective."""
+    def add(self, e: Expr, coefficient: Coefficient) -> None:
+        """Add <coefficient, e> to the objective."""
+        weight = coefficient.value
         if e.is_constant:
-            product = self.values.xp.broadcast_to(c.value * self.values.dense(e), e.shape)
+            product = self.values.xp.broadcast_to(weight * self.values.dense(e), e.shape)
             self.constant = self.constant + self.values.xp.sum(product)
         elif isinstance(e, Var):
-            name, cost = self.names[e], self.values.xp.broadcast_to(c.value, e.shape)
+            name, cost = self.names[e], self.values.xp.broadcast_to(weight, e.shape)
             self.linear[name] = self.linear[name] + cost if name in self.linear else cost
+        elif (rule := operation_of(e).objective) is not None:
+            rule(e, coefficient, self)
+        elif operation_of(e).linear is not None:
+            self.add_linear(e, coefficient)
         else:
-            self.rules[e.op](self, e, c)
+            same = meaning(e)
+            assert same is not None  # a record without the others gives this one
+            self.add(same, coefficient)
+
+    def add_linear(self, e: Expr, coefficient: Coefficient) -> None:
+        """<w, L a> = <L^T w, a>: the coefficient of a linear operation goes on to its arguments.
+
+        So `w @ abs(x)`, `sum(abs(x)[1:])` or a nonnegative blur of `huber(x)` need no rule of their own.
+        """
+        operation = operation_of(e)
+        for i, arg in enumerate(e.args):
+            if arg.is_constant and not operation.jointly:
+                continue
+            value = self._adjoint(operation, e, i, coefficient.value)
+            # the sign of L is that of the result for an argument >= 0
+            others = () if operation.jointly else tuple(a for j, a in enumerate(e.args) if j != i)
+            signs = tuple(1 if operation.jointly or j == i else int(sign(a)) for j, a in enumerate(e.args))
+            turned = 0 if operation.sign is None else operation.sign(signs)
+            params = coefficient.params + tuple(p for a in others for p in a.parameters)
+            self.add(arg, Coefficient(value, coefficient.sign * turned, params))
+
+    def _adjoint(self, operation: Operation, e: Expr, i: int, y: Any) -> Any:
+        if operation.adjoint is not None:
+            return operation.adjoint(e, i, y, self.values)
+        if self.values.xp is not np:
+            return self.values.array(_through_adjoints(operation, e, i, y, self.values))
+        # numbers that are known stay NumPy's and float64, also where a program is being traced
+        with jax.ensure_compile_time_eval(), jax.enable_x64(True):
+            return self.values.array(np.asarray(_through_adjoints(operation, e, i, y, self.values)))
 
     def affine(self, e: Expr) -> Affine:
         """`e` as a linear map and an offset; refused if it is not affine."""
@@ -106,27 +130,28 @@ class Terms:
         box = Box(xp.broadcast_to(lower, shape), xp.broadcast_to(upper, shape))
         return Penalty(box, linear, xp.zeros(shape, self.values.dtype), label)
 
-    def all_penalties(self) -> tuple[Penalty, ...]:
-        """The penalties, then one box for each bounded variable."""
+    def problem(self) -> Problem:
+        """What has been collected, with one box for each bounded variable after the other penalties."""
         boxes = [
             self._box(LinearMap((Chain((), name),), self._shapes[name]), lower, upper, labels[0])
             for name, (lower, upper, labels) in self._bounds.items()
         ]
-        return (*self.penalties, *boxes)
+        penalties = (*self.penalties, *boxes)
+        return Problem(tuple(self.quadratics), penalties, self.linear, self.constant, tuple(self._shapes.items()))
 
-    def weight(self, e: Expr, c: Coefficient, *, concave: bool = False) -> Any:
-        """|c|, the weight of the convex (or concave) `e`, refused if its sign makes the model non-convex.
+    def weight(self, e: Expr, coefficient: Coefficient, *, concave: bool = False) -> Any:
+        """|w|, the weight of the convex (or concave) `e`, refused if its sign makes the model non-convex.
 
         A sign that is not known yet, of traced or absent numbers, passes.
         """
         want = -1 if concave else 1
-        value = want * c.value
-        known = self.values.is_known(value, c.params)
-        least = float(np.min(np.asarray(value), initial=0.0)) if known and c.sign != want else 0.0
-        if c.sign == -want and not (known and least == 0.0):
+        value = want * coefficient.value
+        known = self.values.is_known(value, coefficient.params)
+        least = float(np.min(np.asarray(value), initial=0.0)) if known and coefficient.sign != want else 0.0
+        if coefficient.sign == -want and not (known and least == 0.0):
             raise NonconvexError(self._complaint(e, least, concave))
         if least < 0.0:
-            raise self.values.refuse(self._complaint(e, least, concave), c.params)
+            raise self.values.refuse(self._complaint(e, least, concave), coefficient.params)
         return full_rank(value, e.shape)
 
     def _complaint(self, e: Expr, least: float, concave: bool) -> str:
@@ -138,16 +163,14 @@ class Terms:
         return f"negative weight{shown} on the {kind} term `{e}`, which is {verb}: the model is not convex"
 
 
-Rule = Callable[[Terms, Expr, Coefficient], None]
-
-
 def full_rank(value: Any, shape: Shape) -> Any:
     """A scalar, or an array with as many axes as `shape`."""
     return value if value.ndim in (0, len(shape)) else value.reshape((1,) * (len(shape) - value.ndim) + value.shape)
 
 
-def broadcast(argument: Affine, shape: Shape) -> Affine:
-    """The affine expression repeated to `shape`."""
-    if argument.shape == shape:
-        return argument
-    return Affine(argument.then(Broadcast(argument.shape, shape)), argument.offset, shape)
+def _through_adjoints(operation: Operation, e: Expr, i: int, y: Any, values: Values) -> Any:
+    assert operation.linear is not None
+    y = values.xp.broadcast_to(y, e.shape)
+    for operator in reversed(operation.linear(e, i, values)):
+        y = operator.adjoint(y)
+    return y

@@ -1,0 +1,158 @@
+"""`conv2d` and `corr2d`: two-dimensional convolution and correlation, zero outside.
+
+full convolution:  out[i, j] = sum_{p, q} k[p, q] x[i - p, j - q]
+full correlation:  the convolution with k[::-1, ::-1]
+same:   the part of the full result of x's shape that starts at ((p - 1) // 2, (q - 1) // 2)
+        (at (p // 2, q // 2) for the correlation), for a p x q kernel
+valid:  the part that does not look outside x, starting at (p - 1, q - 1)
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from admm_jax.canonicalize.values import Values
+from admm_jax.errors import DataError, ShapeError
+from admm_jax.expressions.build import apply, as_constant
+from admm_jax.expressions.node import Expr, as_expr
+from admm_jax.expressions.operation import NEGATION, Operation, sign_of_product
+from admm_jax.expressions.printing import Printer
+from admm_jax.operators.convolution import MODES, Conv2D
+
+Shape = tuple[int, ...]
+
+
+def conv2d(x: Any, k: Any, mode: str = "same") -> Any:
+    """(k * x)_ij = sum_pq k_pq x_{i-p, j-q}, zero outside: equal to `scipy.signal.convolve2d(x, k, mode)`.
+
+    Args:
+        x: Image, (m, n).
+        k: Kernel, (p, q), a constant of any size, even ones too.
+        mode: "full" (m + p - 1, n + q - 1), "same" (m, n) or "valid" (m - p + 1, n - q + 1).
+
+    Raises:
+        ShapeError: x or k is not 2-D, k is empty, or larger than x in mode "valid".
+        DataError: an unknown mode.
+        ExpressionError: the kernel holds a variable.
+    """
+    return _convolution("conv2d", x, k, mode)
+
+
+def corr2d(x: Any, k: Any, mode: str = "same") -> Any:
+    """sum_pq k_pq x_{i+p, j+q}, zero outside: equal to `scipy.signal.correlate2d(x, k, mode)`.
+
+    Arguments and errors are those of `conv2d`.
+    """
+    return _convolution("corr2d", x, k, mode)
+
+
+def _convolution(op: str, x: Any, k: Any, mode: str) -> Any:
+    x = as_expr(x, f"the image of {op}")
+    k = as_constant(k, f"the kernel of {op}")
+    if mode not in MODES:
+        raise DataError(f"the mode of {op} must be 'full', 'same' or 'valid', got {mode!r}")
+    if x.ndim != 2:
+        raise ShapeError(f"the image of {op} must be 2-D, got `{x}` of shape {x.shape}")
+    if k.ndim != 2:
+        raise ShapeError(f"the kernel of {op} must be 2-D, got `{k}` of shape {k.shape}")
+    if k.size == 0 or x.size == 0:
+        raise ShapeError(f"{op} takes a non-empty image and kernel, got shapes {x.shape} and {k.shape}")
+    if mode == "valid" and any(p > n for p, n in zip(k.shape, x.shape, strict=True)):
+        raise ShapeError(
+            f"the kernel of {op} is larger than the image in mode 'valid': kernel `{k}` of shape {k.shape},"
+            f" image `{x}` of shape {x.shape}"
+        )
+    return apply(op, (x, k), out_shape(x.shape, k.shape, mode), mode=mode)
+
+
+def out_shape(x: Shape, k: Shape, mode: str) -> Shape:
+    """The shape of the result, for an image and a kernel of the given shapes."""
+    if mode == "same":
+        return x
+    sign = 1 if mode == "full" else -1
+    return tuple(n + sign * (p - 1) for n, p in zip(x, k, strict=True))
+
+
+def _start(k: Shape, mode: str, flip: bool) -> Shape:
+    if mode == "full":
+        return (0, 0)
+    if mode == "valid":
+        return tuple(p - 1 for p in k)
+    return tuple((p - 1) // 2 if flip else p // 2 for p in k)
+
+
+def _windows(x: Any, k: Any, xp: Any) -> Any:
+    """out[i, j] = sum_{p, q} k[p, q] x[i + p, j + q], where it is defined."""
+    rows, cols = (n - p + 1 for n, p in zip(x.shape, k.shape, strict=True))
+    if xp is not np:
+        out = jax.lax.conv(x[None, None], k[None, None], (1, 1), "VALID", precision=jax.lax.Precision.HIGHEST)
+        return out[0, 0]
+    out = np.zeros((rows, cols))
+    for p in range(k.shape[0]):
+        for q in range(k.shape[1]):
+            out += k[p, q] * x[p : p + rows, q : q + cols]
+    return out
+
+
+def convolve(x: Any, k: Any, mode: str, flip: bool, xp: Any) -> Any:
+    """The convolution (`flip`) or correlation of plain arrays; `xp` is numpy or jax.numpy."""
+    shape, start = out_shape(x.shape, k.shape, mode), _start(k.shape, mode, flip)
+    kernel = k[::-1, ::-1] if flip else k
+    if x.size < k.size:  # the full convolution commutes: let the smaller array be the one that is slid
+        x, kernel = kernel[::-1, ::-1], x[::-1, ::-1]
+    padded = xp.pad(x, [(p - 1, p - 1) for p in kernel.shape])
+    full = _windows(padded, kernel, xp)
+    return full[tuple(slice(s, s + n) for s, n in zip(start, shape, strict=True))]
+
+
+def adjoint(y: Any, k: Any, x_shape: Shape, mode: str, flip: bool, xp: Any) -> Any:
+    """The transpose of `convolve` as a linear map of x."""
+    start = _start(k.shape, mode, flip)
+    full = out_shape(x_shape, k.shape, "full")
+    pad = [(s, n - s - m) for s, n, m in zip(start, full, y.shape, strict=True)]
+    return _windows(xp.pad(y, pad), k if flip else k[::-1, ::-1], xp)
+
+
+def _value(flip: bool) -> Any:
+    return lambda xp, x, k, *, mode: convolve(x, k, mode, flip, xp)
+
+
+def _linear(e: Expr, i: int, values: Values) -> tuple[Any, ...]:
+    return (Conv2D(values.dense(e.args[1]), e.args[0].shape, e.attrs["mode"], e.op == "conv2d"),)
+
+
+def _adjoint(e: Expr, i: int, y: Any, values: Values) -> Any:
+    full = values.xp.broadcast_to(y, e.shape)
+    kernel, flip = values.dense(e.args[1]), e.op == "conv2d"
+    return adjoint(full, kernel, e.args[0].shape, e.attrs["mode"], flip, values.xp)
+
+
+def _latex(symbol: str) -> Any:
+    def latex(e: Expr, printer: Printer) -> str:
+        return f"{printer.wrap(e.args[1], NEGATION)} {symbol} {printer.wrap(e.args[0], NEGATION)}"
+
+    return latex
+
+
+CONV2D = Operation(
+    "conv2d",
+    value=_value(True),
+    sign=sign_of_product,
+    options=lambda e: f', "{e.attrs["mode"]}"',
+    latex=_latex("*"),
+    linear=_linear,
+    adjoint=_adjoint,
+)
+
+CORR2D = Operation(
+    "corr2d",
+    value=_value(False),
+    sign=sign_of_product,
+    options=lambda e: f', "{e.attrs["mode"]}"',
+    latex=_latex(r"\star"),
+    linear=_linear,
+    adjoint=_adjoint,
+)

@@ -1,0 +1,45 @@
+"""Operators that move entries: an array put among zeros, for `pad` and `concatenate`, and axes in another order."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from admm_jax.operators.base import Shape
+from admm_jax.pytree import pytree_dataclass, static
+
+
+@pytree_dataclass
+class Place:
+    """x -> an array of zeros with x in it, from the index `start` on; the adjoint cuts it out again."""
+
+    in_shape: Shape = static()
+    out_shape: Shape = static()
+    start: tuple[int, ...] = static()
+
+    def __call__(self, x: Array) -> Array:
+        sizes = zip(self.start, self.in_shape, self.out_shape, strict=True)
+        return jnp.pad(x, [(first, whole - first - own) for first, own, whole in sizes])
+
+    def adjoint(self, y: Array) -> Array:
+        ends = [first + own for first, own in zip(self.start, self.in_shape, strict=True)]
+        return jax.lax.slice(y, self.start, ends)
+
+
+@pytree_dataclass
+class Permute:
+    """x -> x with its axes in another order: axis i of the result is axis `axes[i]` of x."""
+
+    in_shape: Shape = static()
+    axes: tuple[int, ...] = static()
+
+    @property
+    def out_shape(self) -> Shape:
+        return tuple(self.in_shape[i] for i in self.axes)
+
+    def __call__(self, x: Array) -> Array:
+        return jnp.transpose(x, self.axes)
+
+    def adjoint(self, y: Array) -> Array:
+        return jnp.transpose(y, tuple(self.axes.index(i) for i in range(len(self.axes))))

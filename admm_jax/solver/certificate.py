@@ -146,7 +146,9 @@ def violation(problem: Problem, x: Point, units: Units) -> Array:
     measured by another.
     """
     worst = jnp.zeros((), dtype_of(x))
-    unit = jnp.minimum(size_of(x), jnp.where(units.data > 0, units.data, 1))
+    # x may be zero but for rounding, and is then no measure of itself
+    least = float(jnp.finfo(dtype_of(x)).eps) ** 0.5 * units.data
+    unit = jnp.clip(size_of(x), least, jnp.where(units.data > 0, units.data, 1))
     sizes = {name: jnp.maximum(jnp.abs(value), unit) for name, value in x.items()}
     for penalty in problem.penalties:
         function = penalty.function

@@ -52,7 +52,7 @@ def check(problem: Problem, inner: Problem, plan: Plan, run: Run, before: State,
     """
     state = run.state
     dtype = dtype_of(state.x)
-    residual = residuals(inner, before, state)
+    residual = residuals(inner, before, state, run.units.point)
     run, point, certificate, expected, estimate = examine(problem, plan, run, settings)
     if plan.periods is None:
         awaited = jnp.where(settings.by_estimate, jnp.minimum(estimate, expected), expected)

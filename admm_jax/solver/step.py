@@ -40,7 +40,9 @@ def step(problem: Problem, plan: Plan, workspace: Workspace, state: State) -> St
     return replace(state, x=x, z=tuple(zs), y=tuple(ys), fields=tuple(fields), iteration=state.iteration + 1)
 
 
-def residuals(problem: Problem, before: State, after: State) -> tuple[Array, Array]:
+def residuals(
+    problem: Problem, before: State, after: State, unit: Array | float = 0.0
+) -> tuple[Array, Array]:
     """Relative primal and dual residuals of the step from `before` to `after`.
 
     ||A x + b - z|| / max(||A x + b||, ||z||)   and   ||sum A^T rho (z - z_before)|| / sqrt(sum (a ||y||)^2)
@@ -48,21 +50,26 @@ def residuals(problem: Problem, before: State, after: State) -> tuple[Array, Arr
     (Boyd et al. 2011, section 3.3, normalised as Wohlberg 2017, with a = ||A|| ~ the length of its rows in the place of
     A^T y): they do not change with the scale of the data. Without quadratics the forces A_j^T y_j balance to nothing,
     and where there is one term only, its own vanishes; rho would fall without end.
+
+    `unit` is the size that x has as a rule: where A x + b goes to zero, sqrt(eps) ||A|| times it is the least that the
+    primal residual is relative to.
     """
     dtype = dtype_of(after.x)
-    tiny = jnp.finfo(dtype).tiny
-    gap, value_size, split_size = jnp.zeros((), dtype), jnp.zeros((), dtype), jnp.zeros((), dtype)
+    tiny, eps = jnp.finfo(dtype).tiny, jnp.finfo(dtype).eps
+    gap = value_size = split_size = least = jnp.zeros((), dtype)
     change = {name: jnp.zeros_like(value) for name, value in after.x.items()}
     force = gap
     splits = zip(problem.penalties, before.z, after.z, after.y, rhos_of(problem, after), strict=True)
     for penalty, old, new, y, rho in splits:
         value = penalty.map(after.x) + penalty.offset
         gap = gap + jnp.sum((value - new) ** 2)
+        lengths = row_length(penalty.map, dtype)
         value_size = value_size + jnp.sum(value**2)
         split_size = split_size + jnp.sum(new**2)
+        least = least + eps * (lengths * unit) ** 2 * new.size
         change = add(change, penalty.map.adjoint(rho * (new - old)))
-        force = force + row_length(penalty.map, dtype) ** 2 * jnp.sum(y * y)
-    primal = jnp.sqrt(gap / jnp.maximum(jnp.maximum(value_size, split_size), tiny))
+        force = force + lengths**2 * jnp.sum(y * y)
+    primal = jnp.sqrt(gap / jnp.maximum(jnp.maximum(value_size, split_size), jnp.maximum(least, tiny)))
     return primal, norm(change) / jnp.maximum(jnp.sqrt(force), tiny)
 
 
@@ -71,6 +78,8 @@ def adapt_rho(plan: Plan, workspace: Workspace, state: State, start: Array, resi
     factor = jnp.sqrt(residual[0] / jnp.maximum(residual[1], jnp.finfo(state.rho.dtype).tiny))
     limit = plan.rho_tolerance
     off = jnp.isfinite(factor) & ((factor > limit) | (factor < 1 / limit))
+    # residuals that are rounding say nothing of rho, which would be driven up or down without end
+    off = off & (jnp.maximum(*residual) > 16 * jnp.finfo(state.rho.dtype).eps)
     factor = jnp.where(off, jnp.clip(factor, 0.1, 10.0), 1)
     rho = jnp.clip(state.rho * factor, start / RHO_RANGE, start * RHO_RANGE)
     state = replace(state, rho=rho)

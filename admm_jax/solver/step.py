@@ -40,9 +40,7 @@ def step(problem: Problem, plan: Plan, workspace: Workspace, state: State) -> St
     return replace(state, x=x, z=tuple(zs), y=tuple(ys), fields=tuple(fields), iteration=state.iteration + 1)
 
 
-def residuals(
-    problem: Problem, before: State, after: State, unit: Array | float = 0.0
-) -> tuple[Array, Array]:
+def residuals(problem: Problem, before: State, after: State, unit: Array | float = 0.0) -> tuple[Array, Array]:
     """Relative primal and dual residuals of the step from `before` to `after`.
 
     ||A x + b - z|| / max(||A x + b||, ||z||)   and   ||sum A^T rho (z - z_before)|| / sqrt(sum (a ||y||)^2)

@@ -14,6 +14,7 @@ from admm_jax.expressions.leaves import Var
 from admm_jax.expressions.node import Expr
 from admm_jax.operators import base
 from admm_jax.operators.convolution import Conv2D
+from admm_jax.operators.function import FunctionOperator
 from admm_jax.problem import Chain, LinearMap
 
 Shape = tuple[int, ...]
@@ -105,6 +106,11 @@ def _convolution(e: Expr, i: int, values: Values) -> tuple[Any, ...]:
     return (Conv2D(values.dense(e.args[1]), e.args[0].shape, e.attrs["mode"], e.op == "conv2d"),)
 
 
+def _function(e: Expr, i: int, values: Values) -> tuple[Any, ...]:
+    params = tuple(values.dense(arg) for arg in e.args[1:])
+    return (FunctionOperator(params, e.attrs["function"], e.args[0].shape, e.shape),)
+
+
 OPERATORS: dict[str, Callable[[Expr, int, Values], tuple[Any, ...]]] = {
     "negative": lambda e, i, v: (base.Scale(v.array(-1.0), e.shape),),
     "multiply": lambda e, i, v: _scaled(v.dense(e.args[1 - i]), e.args[i].shape, e.shape),
@@ -116,5 +122,6 @@ OPERATORS: dict[str, Callable[[Expr, int, Values], tuple[Any, ...]]] = {
     "sum": lambda e, i, v: (base.Sum(e.args[0].shape, e.attrs["axes"]),),
     "conv2d": _convolution,
     "corr2d": _convolution,
+    "linear": _function,
 }
 """What each affine operation does to its one free argument, number `i`."""

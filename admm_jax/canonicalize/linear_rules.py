@@ -14,6 +14,8 @@ from admm_jax.canonicalize.terms import Coefficient, Terms
 from admm_jax.expressions import convolution, indexing
 from admm_jax.expressions.data import Sparse
 from admm_jax.expressions.node import Expr
+from admm_jax.operators import on_host
+from admm_jax.operators.function import FunctionOperator
 
 
 def reduce_to(value: Any, shape: tuple[int, ...], full: tuple[int, ...], xp: Any) -> Any:
@@ -98,6 +100,14 @@ def pull_convolution(o: Terms, e: Expr, c: Coefficient) -> None:
     full = xp.broadcast_to(c.value, e.shape)
     flip = e.op == "conv2d"
     o.pull(a, c.through(convolution.adjoint(full, o.values.dense(k), a.shape, e.attrs["mode"], flip, xp), k))
+
+
+def pull_linear(o: Terms, e: Expr, c: Coefficient) -> None:
+    xp, (a, *params) = o.values.xp, e.args
+    op = FunctionOperator(tuple(o.values.dense(p) for p in params), e.attrs["function"], a.shape, e.shape)
+    value = on_host.pull(op, xp.broadcast_to(c.value, e.shape), xp)
+    used = tuple(parameter for p in params for parameter in p.parameters)
+    o.pull(a, Coefficient(value, 0, c.params + used))  # nothing is known of its sign but by its numbers
 
 
 def pull_reshape(o: Terms, e: Expr, c: Coefficient) -> None:

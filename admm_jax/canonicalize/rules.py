@@ -19,6 +19,7 @@ RULES: Mapping[str, Rule] = {
     "sum": linear_rules.pull_sum,
     "conv2d": linear_rules.pull_convolution,
     "corr2d": linear_rules.pull_convolution,
+    "linear": linear_rules.pull_linear,
     "square": quadratic_rules.pull_square,
     "abs": atom_rules.pull_abs,
     "huber": atom_rules.pull_huber,

@@ -15,6 +15,7 @@ from admm_jax.expressions.atoms import (
     tv2d,
 )
 from admm_jax.expressions.leaves import Param, Var
+from admm_jax.expressions.linear import linear
 from admm_jax.expressions.node import Constant, Constr, Expr
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "corr2d",
     "huber",
     "inrange",
+    "linear",
     "maximum",
     "minimum",
     "norm",

@@ -10,6 +10,8 @@ import numpy as np
 from admm_jax.expressions import convolution, indexing
 from admm_jax.expressions.data import Sparse
 from admm_jax.expressions.node import Constant, Expr
+from admm_jax.operators import on_host
+from admm_jax.operators.function import FunctionOperator
 from admm_jax.precision import full_precision
 
 
@@ -63,6 +65,10 @@ def _tv1d(xp: Any, x: Any, weight: Any = None, *, p: int) -> Any:
     return xp.sum(xp.abs(d)) if p == 1 else xp.linalg.norm(d)
 
 
+def _linear(xp: Any, x: Any, *params: Any, function: Any) -> Any:
+    return on_host.apply(FunctionOperator(params, function, x.shape, ()), x, xp)
+
+
 FORMULAS: dict[str, Callable[..., Any]] = {
     "add": _add,
     "negative": lambda xp, x: -x,
@@ -75,6 +81,7 @@ FORMULAS: dict[str, Callable[..., Any]] = {
     "sum": lambda xp, x, *, axes: xp.sum(x, axis=axes),
     "conv2d": lambda xp, x, k, *, mode: convolution.convolve(x, k, mode, True, xp),
     "corr2d": lambda xp, x, k, *, mode: convolution.convolve(x, k, mode, False, xp),
+    "linear": _linear,
     "square": lambda xp, x: x * x,
     "abs": lambda xp, x: xp.abs(x),
     "huber": _huber,

@@ -13,6 +13,7 @@ from admm_jax.expressions.node import Constant, Expr
 
 AFFINE_OPS = frozenset(
     {"add", "negative", "multiply", "divide", "matmul", "transpose", "reshape", "index", "sum", "conv2d", "corr2d"}
+    | {"linear"}
 )
 _PRODUCTS = frozenset({"multiply", "divide", "matmul", "conv2d", "corr2d"})
 _SAME_SIGN = frozenset({"transpose", "reshape", "index", "sum"})
@@ -44,6 +45,8 @@ def sign(e: Expr) -> int:
         return e.sign
     if e.op in _NONNEGATIVE:
         return 1
+    if e.op == "linear":
+        return 0
     signs = [int(sign(arg)) for arg in e.args]
     if e.op == "negative":
         return -signs[0]

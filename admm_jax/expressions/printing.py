@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from admm_jax.expressions import indexing
+from admm_jax.operators.function import name_of
 
 Node = Any  # an `Expr`; the class itself imports this module in order to print itself
 
@@ -63,7 +64,8 @@ def text(e: Node, *, anonymous: bool = False) -> str:
             return f"{wrap(node.args[0], _ATOM)}.reshape({', '.join(map(str, node.shape))})"
         if node.op == "index":
             return f"{wrap(node.args[0], _ATOM)}[{indexing.text(node.attrs['index'])}]"
-        return f"{node.op}({', '.join(map(show, node.args))}{_options(node)})"
+        name = name_of(node.attrs["function"]) if node.op == "linear" else node.op
+        return f"{name}({', '.join(map(show, node.args))}{_options(node)})"
 
     def wrap(node: Node, binding: int) -> str:
         body = show(node)
@@ -139,6 +141,7 @@ def latex(e: Node) -> str:
         "norm": lambda: rf"\left\|{latex(a)}\right\|_{_latex_order(e)}",
         "conv2d": lambda: rf"{wrap(e.args[1], _NEG)} * {wrap(a, _NEG)}",
         "corr2d": lambda: rf"{wrap(e.args[1], _NEG)} \star {wrap(a, _NEG)}",
+        "linear": lambda: _latex_linear(e),
         "tv2d": lambda: _latex_tv(e),
         "tv1d": lambda: _latex_tv(e),
         "huber": lambda: rf"\mathrm{{huber}}_{{{latex(e.args[1])}}}\left({latex(a)}\right)",
@@ -155,6 +158,14 @@ def _latex_product(e: Node, wrap: Callable[[Node, int], str]) -> str:
     is_row = left.op == "matmul" and left.args[0].ndim == 1
     first = wrap(left, _MUL) if left.ndim == 2 or is_row else wrap(left, _ATOM) + r"^{\mathsf T}"
     return rf"{first} \, {wrap(right, _NEG)}"
+
+
+def _latex_linear(e: Node) -> str:
+    """The name of a function, its parameters below it."""
+    name = latex_name(name_of(e.attrs["function"]))
+    below = "_{" + ", ".join(map(latex, e.args[1:])) + "}" if len(e.args) > 1 else ""
+    name = f"{{{name}}}" if below and "_" in name else name
+    return rf"{name}{below}\left({latex(e.args[0])}\right)"
 
 
 def _latex_sum(e: Node) -> str:

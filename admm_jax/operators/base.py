@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from admm_jax.operators.contract import Defaults, Operator, Shape
+from admm_jax.operators.contract import Defaults, Magnitude, Operator, Shape
 from admm_jax.precision import full_precision
 from admm_jax.pytree import pytree_dataclass, static
 
@@ -290,7 +290,7 @@ class Difference(Defaults):
             out = out + along(axis)
         return out
 
-    def magnitude(self) -> Operator:
+    def magnitude(self) -> Magnitude:
         return _SumOfNeighbours(self.in_shape)
 
     def rounded(self, value: Array, error: Array, out: Array) -> Array:
@@ -312,14 +312,10 @@ class Difference(Defaults):
 
 
 @pytree_dataclass
-class _SumOfNeighbours(Defaults):
+class _SumOfNeighbours:
     """|D|: the sum of two neighbours where `Difference` has their difference, and zero where it has none."""
 
     in_shape: Shape = static()
-
-    @property
-    def out_shape(self) -> Shape:
-        return (len(self.in_shape), *self.in_shape)
 
     def __call__(self, x: Array) -> Array:
         def along(axis: int) -> Array:
@@ -337,6 +333,3 @@ class _SumOfNeighbours(Defaults):
             return jnp.pad(inner, before) + jnp.pad(inner, after)
 
         return jnp.sum(jnp.stack([along(axis) for axis in range(len(self.in_shape))]), axis=0)
-
-    def magnitude(self) -> Operator:
-        return self

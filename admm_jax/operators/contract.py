@@ -19,6 +19,13 @@ if TYPE_CHECKING:
 Shape = tuple[int, ...]
 
 
+class Magnitude(Protocol):
+    """|A| for sizes y >= 0, or what is above it: no entry of the results is below |A| y and |A|^T y."""
+
+    def __call__(self, y: Array, /) -> Array: ...
+    def adjoint(self, y: Array, /) -> Array: ...
+
+
 class Operator(Protocol):
     """x -> A x, with <A x, y> = <x, A^T y> to rounding.
 
@@ -34,7 +41,7 @@ class Operator(Protocol):
 
     # what rounding does
 
-    def magnitude(self) -> Operator | None:
+    def magnitude(self) -> Magnitude | None:
         """|A|, entry by entry, or what is little above it; None where that is not known.
 
         Sizes are measured by it, within which a sum counts as zero: far above |A| it would hide what is not.

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from admm_jax.operators import correlation as corr
-from admm_jax.operators.contract import Defaults, Operator, Shape
+from admm_jax.operators.contract import Defaults, Magnitude, Shape
 from admm_jax.pytree import pytree_dataclass, static
 
 
@@ -61,7 +61,7 @@ class Window(Defaults, ABC):
         """S with A x = crop F^-1 (S F pad x), F with these `periods`; image and result lie at the origin of both."""
         return corr.kernel_spectrum(self.taps, self.padding, periods)
 
-    def magnitude(self) -> Operator:
+    def magnitude(self) -> Magnitude:
         return jax.tree.map(jnp.abs, self)
 
     def describe(self, inner: str) -> str:
@@ -193,7 +193,7 @@ class FFTConv2D(Window):
     def symbol(self, periods: tuple[int, int]) -> Array:
         return self.spectrum if periods == self.periods else super().symbol(periods)
 
-    def magnitude(self) -> Operator:
+    def magnitude(self) -> Magnitude:
         return Everywhere(jnp.sum(jnp.abs(self.taps)), self.in_shape, self.out_shape)
 
     @property
@@ -237,13 +237,13 @@ class CircularConv2D(Defaults):
     def circular_symbol(self) -> Array:
         return self.spectrum
 
-    def magnitude(self) -> Operator:
+    def magnitude(self) -> Magnitude:
         taps = jnp.fft.irfft2(self.spectrum, self.periods)
         return Everywhere(jnp.sum(jnp.abs(taps)), self.periods, self.periods)
 
 
 @pytree_dataclass
-class Everywhere(Defaults):
+class Everywhere:
     """y -> gain max(y), everywhere: for y >= 0 it is above |A| y where sum_j |A_ij| <= gain, and sum_i |A_ij| too.
 
     So errors behave in a pair of transforms, which spread each over the whole image.

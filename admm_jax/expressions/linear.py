@@ -31,7 +31,8 @@ def linear(f: Callable[..., Any], x: Any, *params: Any) -> Any:
 
     At most four evaluations on random numbers show, once for each f and shape, whether it may be linear. Nothing builds
     the matrix of f where there are more than a few hundred unknowns. A certificate counts what rounding does in f:
-    where f holds operations whose effect is not known, such as loops of unknown length, nothing is certified.
+    where f holds operations whose effect is not known, such as loops of unknown length, nothing is certified, unless f
+    has a `magnitude()` that returns y -> |A| y, for y >= 0, with its `adjoint` (`operators.contract.Magnitude`).
 
     Args:
         f: A JAX function f(x, *params), linear in x for any params; hashable.

@@ -20,6 +20,8 @@ from admm_jax.pytree import pytree_dataclass, static
 class FunctionOperator(Defaults):
     """x -> f(x, *params), linear in x; the adjoint is f's own `adjoint(y, *params)`, or its transpose by JAX.
 
+    |A| is f's own `magnitude()`, or found by its program (see `absolute`).
+
     Arguments:
         params: what f reads besides; the leaves.
         function: f, compared and hashed as Python does it: the same function shares its compiled programs.
@@ -45,12 +47,16 @@ class FunctionOperator(Defaults):
         (out,) = jax.linear_transpose(self, jax.ShapeDtypeStruct(self.in_shape, y.dtype))(y)
         return out
 
+    @property
+    def _dtype(self) -> DTypeLike:
+        return jnp.result_type(float, *self.params)
+
     def magnitude(self) -> Magnitude | None:
         own = getattr(self.function, "magnitude", None)
         if own is not None:
             return own()
-        dtype = jnp.result_type(float, *self.params)
-        sharp = absolute.is_sharp(self, self.in_shape, dtype) and absolute.is_sharp(self.adjoint, self.out_shape, dtype)
+        forward, back = (self, self.in_shape), (self.adjoint, self.out_shape)
+        sharp = all(absolute.is_sharp(apply, shape, self._dtype) for apply, shape in (forward, back))
         return Absolute(self) if sharp else None
 
     def rounded(self, value: Array, error: Array, out: Array) -> Array:
@@ -67,7 +73,15 @@ class FunctionOperator(Defaults):
 
     @property
     def description(self) -> str:
-        return name_of(self.function)
+        name = name_of(self.function)
+        try:
+            for apply, shape in ((self, self.in_shape), (self.adjoint, self.out_shape)):
+                size = jax.ShapeDtypeStruct(shape, self._dtype)
+                jax.eval_shape(lambda y, apply=apply: absolute.magnitude(apply, y), size)
+        except absolute.UnknownError as error:
+            if getattr(self.function, "magnitude", None) is None:
+                return f"{name} (what rounding does in its `{error}` is not known: nothing will be certified)"
+        return name
 
     def describe(self, inner: str) -> str:
         return f"{name_of(self.function)}({inner})"

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from admm_jax.operators import absolute
+from admm_jax.operators.base import Scale
 from admm_jax.operators.function import complaint, operator_of
 from admm_jax.testing import check_operator
 from tests.operators.dense import precision
@@ -107,6 +108,27 @@ def test_what_is_not_known_bounds_nothing():
         assert np.all(np.isposinf(op.rounded(x, 0 * x, op(x))))
         assert complaint(op) is None
     check_operator(halved, (4,))
+    assert (
+        "in its `custom_linear_solve` is not known: nothing will be certified" in operator_of(halved, (4,)).description
+    )
+    said = Halved()
+    check_operator(said)
+    with precision("float64"):
+        np.testing.assert_array_equal(operator_of(said, (4,)).rounded(x, 0 * x, x), np.finfo(float).eps / 2)
+
+
+class Halved:
+    """The same, saying what its size is."""
+
+    in_shape = out_shape = (4,)
+
+    def __call__(self, x):
+        return jax.lax.custom_linear_solve(lambda v: 2 * v, x, lambda _, b: b / 2, symmetric=True)
+
+    adjoint = __call__
+
+    def magnitude(self):
+        return Scale(0.5, (4,))
 
 
 @pytest.mark.parametrize(

@@ -58,18 +58,12 @@ _LINEAR = frozenset(
     }
 )
 _UNCHANGED = frozenset({"neg", "real", "imag", "conj"})  # |-x| = |x|, |Re x| <= |x|
-_CALLS = {
-    "jit": "jaxpr",
-    "pjit": "jaxpr",
-    "closed_call": "call_jaxpr",
-    "core_call": "call_jaxpr",
-    "remat": "jaxpr",
-    "checkpoint": "jaxpr",
-    "custom_jvp_call": "call_jaxpr",
-    "custom_vjp_call": "call_jaxpr",
-}
-_KEEP_LENGTH = frozenset(
-    {"reshape", "rev", "squeeze", "transpose", "expand_dims", "slice", "pad", "copy", "neg", "conj"}
+_CALLS = frozenset(
+    {"jit", "pjit", "closed_call", "core_call", "remat", "checkpoint", "custom_jvp_call", "custom_vjp_call"}
+)
+_PROGRAMS = ("jaxpr", "call_jaxpr", "fun_jaxpr")  # where a call keeps what it calls
+_KEEP_LENGTH = frozenset(  # or make it less
+    {"conj", "copy", "dynamic_slice", "expand_dims", "neg", "pad", "reshape", "rev", "slice", "squeeze", "transpose"}
 )
 
 
@@ -144,7 +138,9 @@ def _run(jaxpr: Any, consts: Sequence[Any], arguments: Sequence[Any]) -> list[An
 def _apply(equation: Any, inputs: list[Any]) -> list[Any]:
     name, params = equation.primitive.name, equation.params
     if name in _CALLS:
-        inner = params[_CALLS[name]]
+        inner = next((params[key] for key in _PROGRAMS if key in params), None)
+        if inner is None:
+            raise UnknownError(name)
         closed = hasattr(inner, "consts")
         return _run(inner.jaxpr if closed else inner, inner.consts if closed else (), inputs)
     if name == "scan":
@@ -165,7 +161,8 @@ def _apply(equation: Any, inputs: list[Any]) -> list[Any]:
         outputs = outputs if equation.primitive.multiple_results else [outputs]
     else:
         raise UnknownError(name)
-    return [_Size(entries, _length(name, inputs)) for entries in outputs]
+    length = _length(name, inputs, sum(np.size(entries) for entries in outputs))
+    return [_Size(entries, length) for entries in outputs]
 
 
 def _refuse_other_uses(name: str, inputs: list[Any]) -> None:
@@ -188,12 +185,13 @@ def _real(dtype: Any) -> Any:
     return np.finfo(dtype).dtype if np.issubdtype(dtype, np.complexfloating) else dtype
 
 
-def _length(name: str, inputs: list[Any]) -> Array | None:
-    """The length of the result, where one is carried and the operation says what becomes of it."""
+def _length(name: str, inputs: list[Any], count: int) -> Array | None:
+    """The length of the result, of `count` entries, where one is carried and it is known what becomes of it."""
     sizes = [value for value in inputs if isinstance(value, _Size)]
     if all(size.length is None for size in sizes):
         return None
-    if name in _KEEP_LENGTH or name in ("real", "imag", "convert_element_type"):
+    same_entries = name == "broadcast_in_dim" and count == np.size(sizes[0].entries)
+    if name in _KEEP_LENGTH or same_entries or name in ("real", "imag", "convert_element_type"):
         return sizes[0].norm()
     if name in ("add", "add_any", "sub", "complex") and len(sizes) == len(inputs):
         return sizes[0].norm() + sizes[1].norm()

@@ -102,3 +102,39 @@ def test_its_gradient_against_differences():
             behind[i] -= h
             difference = (value(*ahead) - value(*behind)) / (2 * h)
             assert float(gradient[i]) == pytest.approx(float(difference), rel=2e-3)
+
+
+KERNEL = np.outer([1.0, 2.0, 1.0], [1.0, 2.0, 1.0]).astype(np.float32) / 16
+
+
+def blur(image):
+    """A convolution by a pair of Fourier transforms."""
+    shape = (SIZE + 3, SIZE + 3)
+    out = jnp.fft.irfft2(jnp.fft.rfft2(image, shape) * jnp.fft.rfft2(KERNEL, shape), shape)
+    return out[1 : SIZE + 1, 1 : SIZE + 1]
+
+
+def halve(image):
+    """A linear system: what rounding does in its solver is not known."""
+    return jax.lax.custom_linear_solve(lambda v: 2 * v, image, lambda _, b: b / 2, symmetric=True)
+
+
+@pytest.mark.slow
+def test_certificates_know_what_rounding_does_or_say_that_they_do_not():
+    """In float32: a blur by transforms is certified as `conv2d` is, and a function not looked into is not at all."""
+    data = np.asarray(observed()[0], np.float32)
+    solutions = {}
+    for name, apply in (
+        ("conv2d", lambda u: admm.conv2d(u, KERNEL)),
+        ("blur", lambda u: admm.linear(blur, u)),
+        ("halve", lambda u: admm.linear(halve, u)),
+    ):
+        u, model = admm.Var("u", SIZE, SIZE), admm.Model()
+        model.setObjective(0.05 * admm.tv2d(u) + 0.5 * admm.sum(admm.square(apply(u) - data)))
+        solutions[name] = model.solve(max_iterations=300)
+    assert bool(solutions["blur"].converged)
+    assert float(solutions["blur"].gap) <= 1e-4
+    assert abs(int(solutions["blur"].iterations) - int(solutions["conv2d"].iterations)) <= 2
+    assert float(solutions["blur"].objective) == pytest.approx(float(solutions["conv2d"].objective), rel=2e-4)
+    assert np.isposinf(solutions["halve"].gap)
+    assert not bool(solutions["halve"].converged)

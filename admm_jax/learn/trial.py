@@ -14,7 +14,7 @@ from admm_jax.errors import DataError, ModelError
 from admm_jax.model import Model
 from admm_jax.problem import Point, Quadratic
 from admm_jax.solution import Solution
-from admm_jax.solver.solve import choose_convolutions, common_dtype
+from admm_jax.solver.solve import common_dtype, with_fastest
 
 Example = Mapping[str, Any]
 
@@ -111,7 +111,7 @@ def solve_trial(
     options = {"derivative_warning": False, **options}
     solution = model.solve(bound, init=jax.tree.map(lax.stop_gradient, init), **options)
     problem = model.problem(bound)
-    problem = choose_convolutions(problem, common_dtype(problem))
+    problem = with_fastest(problem, common_dtype(problem))
     predicted, observed = _terms(problem.quadratics, solution.values)
     return Trial(solution, example, predicted, observed)
 

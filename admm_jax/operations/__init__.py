@@ -16,6 +16,7 @@ from admm_jax.operations.diff import DIFF, diff
 from admm_jax.operations.extremum import MAXIMUM, MINIMUM, maximum, minimum
 from admm_jax.operations.huber import HUBER, huber
 from admm_jax.operations.inrange import INRANGE, inrange
+from admm_jax.operations.linear import LINEAR, linear
 from admm_jax.operations.mean import MEAN, mean
 from admm_jax.operations.norm import NORM, norm
 from admm_jax.operations.pad import PAD, pad
@@ -38,6 +39,7 @@ __all__ = [
     "hstack",
     "huber",
     "inrange",
+    "linear",
     "maximum",
     "mean",
     "minimum",
@@ -82,5 +84,6 @@ OPERATIONS = (
     PAD,
     CONCATENATE,
     ROLL,
+    LINEAR,
 )
 register(*OPERATIONS)

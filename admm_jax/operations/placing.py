@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from admm_jax.operators.base import Shape
+from admm_jax.operators.contract import Defaults, Shape
 from admm_jax.pytree import pytree_dataclass, static
 
 
+class _Moves(Defaults):
+    """Entries that are only moved: no number is rounded."""
+
+    def magnitude(self) -> Any:
+        return self
+
+    def rounded(self, value: Array, error: Array, out: Array) -> Array:
+        return self(error)
+
+
 @pytree_dataclass
-class Place:
+class Place(_Moves):
     """x -> an array of zeros with x in it, from the index `start` on; the adjoint cuts it out again."""
 
     in_shape: Shape = static()
@@ -26,9 +38,12 @@ class Place:
         ends = [first + own for first, own in zip(self.start, self.in_shape, strict=True)]
         return jax.lax.slice(y, self.start, ends)
 
+    def describe(self, inner: str) -> str:
+        return f"place({inner})"
+
 
 @pytree_dataclass
-class Permute:
+class Permute(_Moves):
     """x -> x with its axes in another order: axis i of the result is axis `axes[i]` of x."""
 
     in_shape: Shape = static()
@@ -43,3 +58,6 @@ class Permute:
 
     def adjoint(self, y: Array) -> Array:
         return jnp.transpose(y, tuple(self.axes.index(i) for i in range(len(self.axes))))
+
+    def describe(self, inner: str) -> str:
+        return f"transpose({inner})"

@@ -2,34 +2,51 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from admm_jax.operators.contract import Defaults, Magnitude, Operator, Shape
 from admm_jax.precision import full_precision
 from admm_jax.pytree import pytree_dataclass, static
 
-Shape = tuple[int, ...]
+__all__ = [
+    "Broadcast",
+    "Difference",
+    "Index",
+    "MatMul",
+    "Operator",
+    "Reshape",
+    "Scale",
+    "Shape",
+    "SparseMatMul",
+    "Sum",
+    "Transpose",
+]
 
 
-class Operator(Protocol):
-    """x -> A x, with <A x, y> = <x, A^T y> to rounding.
+class _Moves(Defaults):
+    """Entries that are only moved or repeated: no number is rounded."""
 
-    Implementations are pytrees: matrices, kernels and weights are leaves, shapes are static.
-    """
+    def magnitude(self) -> Any:
+        return self
 
-    @property
-    def in_shape(self) -> Shape: ...
-    @property
-    def out_shape(self) -> Shape: ...
-    def __call__(self, x: Array) -> Array: ...
-    def adjoint(self, y: Array) -> Array: ...
+    def rounded(self, value: Array, error: Array, out: Array) -> Array:
+        return self(error)
+
+
+class _Products(Defaults):
+    """Sums of products with the leaves: |A| is the same operator with their absolute values."""
+
+    def magnitude(self) -> Any:
+        return jax.tree.map(jnp.abs, self)
 
 
 @pytree_dataclass
-class Scale:
+class Scale(_Products):
     """x -> factor * x, elementwise; `factor` is a scalar or broadcasts to `in_shape`."""
 
     factor: Array
@@ -45,9 +62,19 @@ class Scale:
     def adjoint(self, y: Array) -> Array:
         return self.factor * y
 
+    @property
+    def diagonal(self) -> Array:
+        return self.factor
+
+    def rounded(self, value: Array, error: Array, out: Array) -> Array:
+        return jnp.abs(self.factor) * error + jnp.finfo(out.dtype).eps * jnp.abs(out)
+
+    def describe(self, inner: str) -> str:
+        return f"c * {inner}"
+
 
 @pytree_dataclass
-class Broadcast:
+class Broadcast(_Moves):
     """x -> x repeated to `out_shape` by NumPy's rules; the adjoint sums over the repeats."""
 
     in_shape: Shape = static()
@@ -62,9 +89,12 @@ class Broadcast:
         axes = tuple(i for i, n in enumerate(padded) if n != self.out_shape[i])
         return jnp.sum(y, axis=axes, keepdims=True).reshape(self.in_shape)
 
+    def describe(self, inner: str) -> str:
+        return f"broadcast({inner})"
+
 
 @pytree_dataclass
-class Reshape:
+class Reshape(_Moves):
     """x -> x with another shape, in row-major order."""
 
     in_shape: Shape = static()
@@ -76,9 +106,16 @@ class Reshape:
     def adjoint(self, y: Array) -> Array:
         return jnp.reshape(y, self.in_shape)
 
+    @property
+    def keeps_order(self) -> bool:
+        return True
+
+    def describe(self, inner: str) -> str:
+        return f"reshape({inner})"
+
 
 @pytree_dataclass
-class Transpose:
+class Transpose(_Moves):
     """x -> x.T, all axes reversed."""
 
     in_shape: Shape = static()
@@ -93,9 +130,12 @@ class Transpose:
     def adjoint(self, y: Array) -> Array:
         return y.T
 
+    def describe(self, inner: str) -> str:
+        return f"{inner}.T"
+
 
 @pytree_dataclass
-class Sum:
+class Sum(_Products):
     """x -> sum of x over `axes` (all of them for a scalar)."""
 
     in_shape: Shape = static()
@@ -111,9 +151,12 @@ class Sum:
     def adjoint(self, y: Array) -> Array:
         return jnp.broadcast_to(jnp.expand_dims(y, self.axes), self.in_shape)
 
+    def describe(self, inner: str) -> str:
+        return f"sum({inner})"
+
 
 @pytree_dataclass
-class Index:
+class Index(_Moves):
     """x -> x[index]; `index` holds hashable integers, `slice` triples and index tuples.
 
     Each entry is an int, ("slice", start, stop, step), ("array", tuple of ints), ("newaxis",) or ("ellipsis",).
@@ -142,9 +185,12 @@ class Index:
     def adjoint(self, y: Array) -> Array:
         return jnp.zeros(self.in_shape, y.dtype).at[self._key()].add(y)
 
+    def describe(self, inner: str) -> str:
+        return f"{inner}[...]"
+
 
 @pytree_dataclass
-class MatMul:
+class MatMul(_Products):
     """x -> matrix @ x (`side="left"`) or x @ matrix (`side="right"`), for vectors and matrices x."""
 
     matrix: Array
@@ -167,9 +213,17 @@ class MatMul:
             return self.matrix.T @ y if self.matrix.ndim == 2 else jnp.multiply.outer(self.matrix, y)
         return y @ self.matrix.T if self.matrix.ndim == 2 else jnp.multiply.outer(y, self.matrix)
 
+    @property
+    def dense(self) -> Array | None:
+        is_plain = self.side == "left" and self.matrix.ndim == 2 and len(self.in_shape) == 1
+        return self.matrix if is_plain else None
+
+    def describe(self, inner: str) -> str:
+        return f"A @ {inner}" if self.side == "left" else f"{inner} @ A"
+
 
 @pytree_dataclass
-class SparseMatMul:
+class SparseMatMul(_Products):
     """x -> M @ x or x @ M for a sparse M in coordinate form: M[rows[k], cols[k]] += values[k]."""
 
     values: Array
@@ -199,9 +253,12 @@ class SparseMatMul:
             return self._left(y, self.cols, self.rows, self.shape[1])
         return self._left(y.T, self.rows, self.cols, self.shape[0]).T
 
+    def describe(self, inner: str) -> str:
+        return f"S @ {inner}"
+
 
 @pytree_dataclass
-class Difference:
+class Difference(Defaults):
     """x -> forward differences along each axis, stacked first: shape (ndim, *in_shape).
 
     The difference beyond the last row, column or entry is zero, so every pixel has its own pair.
@@ -232,3 +289,47 @@ class Difference:
         for axis in range(1, len(self.in_shape)):
             out = out + along(axis)
         return out
+
+    def magnitude(self) -> Magnitude:
+        return _SumOfNeighbours(self.in_shape)
+
+    def rounded(self, value: Array, error: Array, out: Array) -> Array:
+        return self.magnitude()(error) + jnp.finfo(out.dtype).eps * jnp.abs(out)
+
+    @property
+    def is_difference(self) -> bool:
+        return True
+
+    def gram_symbol(self, periods: tuple[int, int]) -> np.ndarray | None:
+        if len(self.in_shape) != 2:
+            return None
+        rows = 2 - 2 * np.cos(2 * np.pi * np.fft.fftfreq(periods[0]))
+        columns = 2 - 2 * np.cos(2 * np.pi * np.fft.rfftfreq(periods[1]))
+        return rows[:, None] + columns[None]
+
+    def describe(self, inner: str) -> str:
+        return f"D {inner}"
+
+
+@pytree_dataclass
+class _SumOfNeighbours:
+    """|D|: the sum of two neighbours where `Difference` has their difference, and zero where it has none."""
+
+    in_shape: Shape = static()
+
+    def __call__(self, x: Array) -> Array:
+        def along(axis: int) -> Array:
+            first = jax.lax.slice_in_dim(x, 0, x.shape[axis] - 1, axis=axis)
+            second = jax.lax.slice_in_dim(x, 1, x.shape[axis], axis=axis)
+            return jnp.pad(first + second, [(0, int(i == axis)) for i in range(x.ndim)])
+
+        return jnp.stack([along(axis) for axis in range(len(self.in_shape))])
+
+    def adjoint(self, y: Array) -> Array:
+        def along(axis: int) -> Array:
+            inner = jax.lax.slice_in_dim(y[axis], 0, y.shape[axis + 1] - 1, axis=axis)
+            before = [(int(i == axis), 0) for i in range(inner.ndim)]
+            after = [(0, int(i == axis)) for i in range(inner.ndim)]
+            return jnp.pad(inner, before) + jnp.pad(inner, after)
+
+        return jnp.sum(jnp.stack([along(axis) for axis in range(len(self.in_shape))]), axis=0)

@@ -16,7 +16,7 @@ from jax.core import Tracer
 from jax.typing import DTypeLike
 
 from admm_jax.operators import correlation as corr
-from admm_jax.operators.base import Operator, Shape
+from admm_jax.operators.contract import Operator, Shape
 from admm_jax.operators.convolution_forms import FFTConv2D, SeparableConv2D, SparseConv2D, Window
 from admm_jax.operators.convolution_plan import IMPLEMENTATIONS, choose_implementation, cost_of, factorise
 from admm_jax.pytree import pytree_dataclass, replace, static
@@ -108,6 +108,14 @@ class Conv2D(Window):
     def description(self) -> str:
         return self.described(NAMES[self.implementation])
 
+    def faster(self, dtype: DTypeLike, platform: str) -> tuple[Operator, str]:
+        known = self.kernel if isinstance(self.kernel, np.ndarray) else None
+        name, reason = plan_convolution(self, dtype, platform, known)
+        return replace(self, implementation=name), reason
+
+    def prepared(self, dtype: DTypeLike) -> Operator:
+        return self if self.implementation == "auto" else specialise(self, self.implementation, dtype)
+
     def __call__(self, x: Array) -> Array:
         name = self._resolve(x)
         if name in ("fft", "separable", "sparse"):
@@ -128,18 +136,10 @@ class Conv2D(Window):
         return plan_convolution(self, jnp.result_type(x, self.kernel), jax.default_backend(), None)[0]
 
 
-def spectrum_of(op: Conv2D | SparseConv2D | FFTConv2D) -> Array:
-    """The kernel's spectrum at the periods that an FFT would take, however the convolution is done."""
-    if isinstance(op, FFTConv2D):
-        return op.spectrum
-    shape = corr.fft_shape(op.image_shape, op.kernel_shape, op.padding)
-    return corr.kernel_spectrum(op.taps, op.padding, shape)
-
-
 def prepare(op: Conv2D) -> FFTConv2D:
     """`op` with the kernel's spectrum computed; traceable and differentiable in the kernel."""
-    spectrum = spectrum_of(replace(op, kernel=_as_float(op.kernel, _float_dtype(op.kernel))))
-    return FFTConv2D(spectrum, op.in_shape, op.kernel_shape, op.mode, op.flip)
+    op = replace(op, kernel=_as_float(op.kernel, _float_dtype(op.kernel)))
+    return FFTConv2D(op.symbol(op.periods), op.in_shape, op.kernel_shape, op.mode, op.flip)
 
 
 def specialise(op: Conv2D, implementation: str, dtype: DTypeLike | None = None) -> Operator:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 
 from admm_jax.operators import correlation as corr
-from admm_jax.operators.base import Shape
+from admm_jax.operators.contract import Defaults, Magnitude, Shape
 from admm_jax.pytree import pytree_dataclass, static
 
 
-class Window(ABC):
+class Window(Defaults, ABC):
     """What shapes, mode and orientation say of any convolution, however it is done. It has no fields of its own."""
 
     in_shape: Shape
@@ -38,6 +39,20 @@ class Window(ABC):
         """(p, q), as a correlation reads them."""
 
     @property
+    def convolution(self) -> Window:
+        return self
+
+    @property
+    def models_itself(self) -> bool:
+        """Whether its periodic model is a good preconditioner and cheap beside it: see `solver.spectral`."""
+        return False
+
+    @property
+    def periods(self) -> tuple[int, int]:
+        """Those that an FFT takes."""
+        return corr.fft_shape(self.image_shape, self.kernel_shape, self.padding)
+
+    @property
     def least_periods(self) -> tuple[int, int]:
         """The periods from which on the periodic convolution is this one, on the frame that it is wanted on."""
         return corr.least_periods(self.image_shape, self.kernel_shape, self.padding)
@@ -46,10 +61,20 @@ class Window(ABC):
         """S with A x = crop F^-1 (S F pad x), F with these `periods`; image and result lie at the origin of both."""
         return corr.kernel_spectrum(self.taps, self.padding, periods)
 
+    def magnitude(self) -> Magnitude:
+        return jax.tree.map(jnp.abs, self)
+
+    def describe(self, inner: str) -> str:
+        return f"{self._name}({inner})"
+
+    @property
+    def _name(self) -> str:
+        return "conv2d" if self.flip else "corr2d"
+
     def described(self, how: str) -> str:
         """One line for `explain`."""
         p, q = self.kernel_shape
-        return f"{'conv2d' if self.flip else 'corr2d'} {p}×{q} {self.mode}, {how}"
+        return f"{self._name} {p}×{q} {self.mode}, {how}"
 
 
 @pytree_dataclass
@@ -120,6 +145,14 @@ class SparseConv2D(Window):
     def description(self) -> str:
         return self.described(f"{self.values.shape[0]} taps")
 
+    @property
+    def models_itself(self) -> bool:
+        return True
+
+    @property
+    def slices_at_data(self) -> bool:
+        return True
+
     def __call__(self, x: Array) -> Array:
         return corr.correlate_sparse(x, self.values, self.offsets, self.kernel_shape, self.padding)
 
@@ -150,8 +183,8 @@ class FFTConv2D(Window):
     flip: bool = static()
 
     @property
-    def periods(self) -> tuple[int, int]:
-        return corr.fft_shape(self.image_shape, self.kernel_shape, self.padding)
+    def models_itself(self) -> bool:
+        return True
 
     @property
     def taps(self) -> Array:
@@ -159,6 +192,9 @@ class FFTConv2D(Window):
 
     def symbol(self, periods: tuple[int, int]) -> Array:
         return self.spectrum if periods == self.periods else super().symbol(periods)
+
+    def magnitude(self) -> Magnitude:
+        return Everywhere(jnp.sum(jnp.abs(self.taps)), self.in_shape, self.out_shape)
 
     @property
     def description(self) -> str:
@@ -172,7 +208,7 @@ class FFTConv2D(Window):
 
 
 @pytree_dataclass
-class CircularConv2D:
+class CircularConv2D(Defaults):
     """A periodic convolution by its symbol: x -> F^-1 (S F x).
 
     Arguments:
@@ -196,3 +232,29 @@ class CircularConv2D:
 
     def adjoint(self, y: Array) -> Array:
         return corr.apply_spectrum(y, jnp.conj(self.spectrum), self.periods, self.periods)
+
+    @property
+    def circular_symbol(self) -> Array:
+        return self.spectrum
+
+    def magnitude(self) -> Magnitude:
+        taps = jnp.fft.irfft2(self.spectrum, self.periods)
+        return Everywhere(jnp.sum(jnp.abs(taps)), self.periods, self.periods)
+
+
+@pytree_dataclass
+class Everywhere:
+    """y -> gain max(y), everywhere: for y >= 0 it is above |A| y where sum_j |A_ij| <= gain, and sum_i |A_ij| too.
+
+    So errors behave in a pair of transforms, which spread each over the whole image.
+    """
+
+    gain: Array
+    in_shape: Shape = static()
+    out_shape: Shape = static()
+
+    def __call__(self, x: Array) -> Array:
+        return jnp.full(self.out_shape, self.gain * jnp.max(x), x.dtype)
+
+    def adjoint(self, y: Array) -> Array:
+        return jnp.full(self.in_shape, self.gain * jnp.max(y), y.dtype)

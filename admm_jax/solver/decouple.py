@@ -19,7 +19,6 @@ from typing import Any
 import jax.numpy as jnp
 from jax import Array
 
-from admm_jax.operators.base import Scale
 from admm_jax.operators.convolution_forms import CircularConv2D, Window
 from admm_jax.operators.correlation import fast_size
 from admm_jax.problem import Chain, LinearMap, Penalty, Point, Problem, Quadratic
@@ -33,7 +32,7 @@ def _convolution(quadratic: Quadratic) -> Window | None:
     if len(quadratic.map.chains) != 1 or not quadratic.map.chains[0].ops:
         return None
     first, *others = quadratic.map.chains[0].ops
-    return first if isinstance(first, Window) and all(isinstance(op, Scale) for op in others) else None
+    return first.convolution if all(op.diagonal is not None for op in others) else None
 
 
 def periods_of(problem: Problem) -> Periods | None:
@@ -58,13 +57,13 @@ def _diagonal(quadratic: Quadratic) -> DiagonalQuadratic:
     curvature = jnp.broadcast_to(quadratic.weight, first.out_shape)
     pull = curvature * quadratic.data
     for mask in masks:
-        factor = mask.factor  # pyright: ignore[reportAttributeAccessIssue]
+        factor: Any = mask.diagonal
         curvature, pull = curvature * factor**2, pull * factor
     return DiagonalQuadratic(curvature.astype(pull.dtype), pull)
 
 
 def _loss(quadratic: Quadratic, name: str, periods: Periods) -> Penalty:
-    first: Any = quadratic.map.chains[0].ops[0]
+    first: Any = quadratic.map.chains[0].ops[0].convolution
     own = _diagonal(quadratic)
     dtype = own.pull.dtype
     symbol = jnp.asarray(first.symbol(periods), jnp.result_type(dtype, jnp.complex64))
@@ -114,7 +113,7 @@ def observed_start(problem: Problem, x: Point) -> Point:
     """
     ((name, value),) = x.items()
     quadratic = problem.quadratics[0]
-    first: Any = quadratic.map.chains[0].ops[0]
+    first: Any = quadratic.map.chains[0].ops[0].convolution
     loss = _diagonal(quadratic)
     seen = loss.curvature > 0
     data = loss.pull / jnp.where(seen, loss.curvature, 1)

@@ -4,29 +4,16 @@ from __future__ import annotations
 
 import math
 
+import jax
 import numpy as np
 from jax.core import Tracer
 
-from admm_jax.operators.base import (
-    Broadcast,
-    Difference,
-    Index,
-    MatMul,
-    Operator,
-    Reshape,
-    Scale,
-    SparseMatMul,
-    Sum,
-    Transpose,
-)
-from admm_jax.operators.convolution import Conv2D
 from admm_jax.problem import LinearMap, Penalty, Problem
 from admm_jax.prox import functions as fn
 from admm_jax.prox.total_variation import TotalVariation
-from admm_jax.pytree import replace
 from admm_jax.solver import regions
 from admm_jax.solver.plan import DENSE_ENTRIES, DENSE_VARIABLES, Plan, make_plan
-from admm_jax.solver.solve import common_dtype, implementation_of
+from admm_jax.solver.solve import common_dtype
 
 PROXES: dict[type, str] = {
     fn.L1: "soft threshold, closed form",
@@ -37,17 +24,6 @@ PROXES: dict[type, str] = {
     fn.Box: "clip to the bounds",
     fn.L2Ball: "projection onto a Euclidean ball, closed form",
     fn.L1Ball: "projection onto an l1 ball, by sorting",
-}
-
-FORMS: dict[type, str] = {
-    Scale: "c * {}",
-    Broadcast: "broadcast({})",
-    Reshape: "reshape({})",
-    Transpose: "{}.T",
-    Sum: "sum({})",
-    Index: "{}[...]",
-    SparseMatMul: "S @ {}",
-    Difference: "D {}",
 }
 
 
@@ -69,11 +45,11 @@ def explain(problem: Problem, model: str) -> str:
     for quadratic in problem.quadratics:
         residuals = math.prod(quadratic.map.out_shape)
         lines.append(f"  quadratic: {quadratic.label or 'a square'}; residuals: {residuals}")
-        lines += _convolutions(quadratic.map, dtype)
+        lines += _choices(quadratic.map, dtype)
     for penalty in problem.penalties:
         name = penalty.label or type(penalty.function).__name__
         lines.append(f"  split: z = {_in_words(penalty.map)}, for {name}")
-        lines += _convolutions(penalty.map, dtype)
+        lines += _choices(penalty.map, dtype)
         lines.append(f"    prox: {_prox(penalty, plan)}")
     lines += [
         f"  x-update: {plan.x_update}",
@@ -101,14 +77,14 @@ def _form(plan: Plan, size: int) -> str:
     return f"matrix-free, as the matrices would have more than {DENSE_ENTRIES} entries"
 
 
-def _convolutions(linear_map: LinearMap, dtype: np.dtype) -> list[str]:
-    """How each convolution in a map is done, and why."""
+def _choices(linear_map: LinearMap, dtype: np.dtype) -> list[str]:
+    """How each operator in a map is done, where there was a choice, and why."""
     lines = []
     for chain in linear_map.chains:
         for op in chain.ops:
-            if isinstance(op, Conv2D):
-                name, reason = implementation_of(op, dtype)
-                lines.append(f"    {replace(op, implementation=name).description}: {reason}")
+            chosen, reason = op.faster(dtype, jax.default_backend())
+            if reason:
+                lines.append(f"    {chosen.description}: {reason}")
     return lines
 
 
@@ -117,17 +93,9 @@ def _in_words(linear_map: LinearMap) -> str:
     for chain in linear_map.chains:
         text = chain.variable
         for op in chain.ops:
-            text = _apply(op, text)
+            text = op.describe(text)
         parts.append(text)
     return " + ".join(parts)
-
-
-def _apply(op: Operator, text: str) -> str:
-    if isinstance(op, Conv2D):
-        return f"{'conv2d' if op.flip else 'corr2d'}({text})"
-    if isinstance(op, MatMul):
-        return f"A @ {text}" if op.side == "left" else f"{text} @ A"
-    return FORMS.get(type(op), type(op).__name__ + "({})").format(text)
 
 
 def _prox(penalty: Penalty, plan: Plan) -> str:

@@ -113,7 +113,7 @@ def transforms_pay(problem: Problem) -> bool:
         for chain in quadratic.map.chains:
             for op in chain.ops:
                 beyond = math.prod(op.out_shape) < math.prod(op.in_shape)
-                if getattr(op, "cost", 0.0) >= (TRANSFORMS_BEYOND_FROM if beyond else TRANSFORMS_FROM):
+                if op.cost >= (TRANSFORMS_BEYOND_FROM if beyond else TRANSFORMS_FROM):
                     return True
     return False
 

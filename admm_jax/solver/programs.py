@@ -16,7 +16,6 @@ from typing import Any
 
 import jax
 
-from admm_jax.operators.convolution import SparseConv2D
 from admm_jax.problem import Problem
 from admm_jax.solver.plan import Plan
 
@@ -29,9 +28,9 @@ SOME = {
 SMALL_IMAGE = 64 * 64  # unknowns
 
 
-def _has_sparse_kernels(problem: Problem) -> bool:
+def _slices_at_data(problem: Problem) -> bool:
     maps = [part.map for part in (*problem.quadratics, *problem.penalties)]
-    return any(isinstance(op, SparseConv2D) for m in maps for chain in m.chains for op in chain.ops)
+    return any(op.slices_at_data for m in maps for chain in m.chains for op in chain.ops)
 
 
 @cache
@@ -78,7 +77,7 @@ class Program:
     def _effort(self, problem: Problem, plan: Plan) -> str | None:
         if plan.dense:
             return "little"
-        if problem.size > self.small or _has_sparse_kernels(problem):
+        if problem.size > self.small or _slices_at_data(problem):
             return None
         return "little" if self.runs_once else "some"
 

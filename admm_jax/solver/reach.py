@@ -25,11 +25,10 @@ from __future__ import annotations
 import jax.numpy as jnp
 from jax import Array, lax
 
-from admm_jax.operators.base import Difference
 from admm_jax.problem import LinearMap, Penalty, Point, Problem, Quadratic
 from admm_jax.pytree import pytree_dataclass
 from admm_jax.solver.rewrite import VECTOR, is_matrix, matrix_of
-from admm_jax.solver.rounding import adjoint_magnitude
+from admm_jax.solver.rounding import adjoint_magnitude, has_magnitude
 from admm_jax.solver.rounding import magnitude as row_magnitude
 from admm_jax.solver.vectors import dtype_of
 
@@ -253,7 +252,7 @@ def _by_level(problem: Problem, x: Point, reach: Reach, name: str, force: Array,
 
 def _is_variation(penalty: Penalty) -> bool:
     ops = penalty.map.chains[0].ops
-    return len(ops) == 1 and isinstance(ops[0], Difference) and ops[0].in_shape != () and len(ops[0].in_shape) <= 2
+    return len(ops) == 1 and ops[0].is_difference and ops[0].in_shape != () and len(ops[0].in_shape) <= 2
 
 
 def _by_variation(
@@ -297,7 +296,7 @@ def _by_variation(
             mean = jnp.minimum(mean, jnp.where(squared > 0, own, jnp.inf))
     for other in problem.penalties:
         ends = other.function.bounds()
-        if ends is not None and {chain.variable for chain in other.map.chains} == {name}:
+        if ends is not None and {chain.variable for chain in other.map.chains} == {name} and has_magnitude(other.map):
             lower, upper = ends
             image = other.map(ones)
             longest = row_magnitude(other.map, ones)  # sum_j |A_ij|, above the length of the row

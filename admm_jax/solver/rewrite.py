@@ -69,7 +69,9 @@ def dense_map(matrix: Array, shape: tuple[int, ...]) -> LinearMap:
 
 def matrix_of(linear_map: LinearMap) -> Array:
     """The matrix of a densified map."""
-    return linear_map.chains[0].ops[0].matrix  # pyright: ignore[reportAttributeAccessIssue]
+    matrix = linear_map.chains[0].ops[0].dense
+    assert matrix is not None
+    return matrix
 
 
 def is_matrix(linear_map: LinearMap) -> bool:
@@ -77,8 +79,7 @@ def is_matrix(linear_map: LinearMap) -> bool:
     if len(linear_map.chains) != 1 or not linear_map.chains[0].ops:
         return False
     first, *others = linear_map.chains[0].ops
-    is_left = isinstance(first, MatMul) and first.side == "left" and first.matrix.ndim == 2 and len(first.in_shape) == 1
-    return is_left and all(isinstance(op, Reshape) for op in others)
+    return first.dense is not None and all(op.keeps_order for op in others)
 
 
 def densify(problem: Problem, dtype: jnp.dtype) -> Problem:

@@ -20,37 +20,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from admm_jax.operators.base import Broadcast, Difference, Index, Operator, Reshape, Scale, Transpose
-from admm_jax.operators.convolution import FFTConv2D
 from admm_jax.problem import LinearMap, Penalty, Point, Problem
 from admm_jax.solver.vectors import dtype_of
-
-
-def _distances(op: Difference, error: Array) -> Array:
-    """|D| error: the sum of both neighbours' where there is a difference."""
-
-    def along(axis: int) -> Array:
-        first = jax.lax.slice_in_dim(error, 0, error.shape[axis] - 1, axis=axis)
-        second = jax.lax.slice_in_dim(error, 1, error.shape[axis], axis=axis)
-        return jnp.pad(first + second, [(0, int(i == axis)) for i in range(error.ndim)])
-
-    return jnp.stack([along(axis) for axis in range(len(op.in_shape))])
-
-
-def _through(op: Operator, value: Array, error: Array) -> tuple[Array, Array]:
-    """op(value) and what it is known to within, for a value that is known to within `error`."""
-    out = op(value)
-    eps = jnp.finfo(out.dtype).eps
-    if isinstance(op, Broadcast | Index | Reshape | Transpose):
-        return out, op(error)
-    if isinstance(op, Difference):
-        return out, _distances(op, error) + eps * jnp.abs(out)
-    if isinstance(op, Scale):
-        return out, jnp.abs(op.factor) * error + eps * jnp.abs(out)
-    reach = error + eps * jnp.abs(value)
-    if isinstance(op, FFTConv2D):  # the transforms spread every error over the whole image
-        return out, jnp.full_like(out, jnp.max(jnp.abs(op.spectrum)) * jnp.max(reach))
-    return out, jax.tree.map(jnp.abs, op)(reach)  # a sum of products with the leaves
 
 
 def known(linear_map: LinearMap, x: Point, error: Point, offset: Array | float) -> tuple[Array, Array]:
@@ -60,52 +31,39 @@ def known(linear_map: LinearMap, x: Point, error: Point, offset: Array | float) 
     for chain in linear_map.chains:
         value, part = x[chain.variable], error[chain.variable]
         for op in chain.ops:
-            value, part = _through(op, value, part)
+            out = op(value)
+            value, part = out, op.rounded(value, part, out)
         total, delta = total + value, delta + part
     return total, delta + jnp.finfo(total.dtype).eps * jnp.abs(total)
 
 
 def magnitude(linear_map: LinearMap, x: Point) -> Array:
-    """|A| |x|, or what is above it."""
+    """|A| |x|: the size of the terms of A x. Where an operator's is not known it counts as |A x|, which is below."""
     total = jnp.zeros(linear_map.out_shape, dtype_of(x))
     for chain in linear_map.chains:
         value = jnp.abs(x[chain.variable])
         for op in chain.ops:
-            value = _magnitude_of(op, value, adjoint=False)
+            own = op.magnitude()
+            value = jnp.abs(op(value)) if own is None else own(value)
         total = total + value
     return total
 
 
 def adjoint_magnitude(linear_map: LinearMap, y: Array) -> Point:
-    """|A|^T |y|, or what is above it; variables that the map does not read are absent."""
+    """|A|^T |y|, as `magnitude`; variables that the map does not read are absent."""
     out: Point = {}
     for chain in linear_map.chains:
         part = jnp.broadcast_to(jnp.abs(y), linear_map.out_shape)
         for op in reversed(chain.ops):
-            part = _magnitude_of(op, part, adjoint=True)
+            own = op.magnitude()
+            part = jnp.abs(op.adjoint(part)) if own is None else own.adjoint(part)
         out[chain.variable] = out[chain.variable] + part if chain.variable in out else part
     return out
 
 
-def _magnitude_of(op: Operator, value: Array, *, adjoint: bool) -> Array:
-    """|op| value or |op|^T value, for value >= 0."""
-    if isinstance(op, FFTConv2D):  # its transforms spread every error over the whole image
-        shape = op.in_shape if adjoint else op.out_shape
-        return jnp.full(shape, jnp.max(jnp.abs(op.spectrum)) * jnp.max(value), value.dtype)
-    if isinstance(op, Difference):
-        if not adjoint:
-            return _distances(op, value)
-        return jnp.sum(jnp.stack([_apart(value[axis], axis) for axis in range(len(op.in_shape))]), axis=0)
-    positive = jax.tree.map(jnp.abs, op)
-    return positive.adjoint(value) if adjoint else positive(value)
-
-
-def _apart(value: Array, axis: int) -> Array:
-    """The adjoint of the sum of two neighbours along an axis."""
-    inner = jax.lax.slice_in_dim(value, 0, value.shape[axis] - 1, axis=axis)
-    before = [(int(i == axis), 0) for i in range(value.ndim)]
-    after = [(0, int(i == axis)) for i in range(value.ndim)]
-    return jnp.pad(inner, before) + jnp.pad(inner, after)
+def has_magnitude(linear_map: LinearMap) -> bool:
+    """Whether `magnitude` is no less than |A| |x|."""
+    return all(op.magnitude() is not None for chain in linear_map.chains for op in chain.ops)
 
 
 def rise(penalty: Penalty, v: Array, delta: Array) -> Array:

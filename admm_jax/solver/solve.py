@@ -12,7 +12,6 @@ import numpy as np
 from jax import Array
 
 from admm_jax.operators.base import Difference, Operator
-from admm_jax.operators.convolution import Conv2D, plan_convolution, specialise
 from admm_jax.problem import Chain, LinearMap, Penalty, Point, Problem, Quadratic
 from admm_jax.prox.total_variation import TotalVariation
 from admm_jax.pytree import replace
@@ -49,17 +48,11 @@ def cast(problem: Problem, dtype: np.dtype) -> Problem:
     return jax.tree.map(convert, problem)
 
 
-def implementation_of(op: Conv2D, dtype: np.dtype) -> tuple[str, str]:
-    """(implementation, reason) of a convolution; the values of a known kernel count."""
-    concrete = op.kernel if isinstance(op.kernel, np.ndarray) else None
-    return plan_convolution(op, dtype, jax.default_backend(), concrete)
-
-
-def choose_convolutions(problem: Problem, dtype: np.dtype) -> Problem:
-    """Put the fastest implementation in the place of each convolution, and leave out the labels."""
+def with_fastest(problem: Problem, dtype: np.dtype) -> Problem:
+    """Put the fastest equal operator in the place of each, and leave out the labels."""
 
     def best(op: Operator) -> Operator:
-        return specialise(op, implementation_of(op, dtype)[0], dtype) if isinstance(op, Conv2D) else op
+        return op.faster(dtype, jax.default_backend())[0].prepared(dtype)
 
     def chosen(linear_map: LinearMap) -> LinearMap:
         chains = tuple(Chain(tuple(best(op) for op in chain.ops), chain.variable) for chain in linear_map.chains)
@@ -81,7 +74,7 @@ def one_by_one(plan: Plan) -> bool:
 
 
 def prepare(problem: Problem, options: Mapping[str, Any], dtype: Any = None) -> tuple[Problem, Plan, np.dtype]:
-    """The problem as the compiled program takes it: one dtype, no labels, convolutions chosen; its static `options`."""
+    """The problem as the compiled program takes it: one dtype, no labels, operators chosen; its static `options`."""
     dtype = common_dtype(problem) if dtype is None else np.dtype(dtype)
     plan = make_plan(problem)
     if options["derivative"] == "unroll":  # it differentiates the steps of the problem as it stands
@@ -95,7 +88,7 @@ def prepare(problem: Problem, options: Mapping[str, Any], dtype: Any = None) -> 
         derivative_nan=bool(options["derivative_nan"]),
         derivative_warning=bool(options["derivative_warning"]),
     )
-    return cast(choose_convolutions(problem, dtype), dtype), plan, dtype
+    return cast(with_fastest(problem, dtype), dtype), plan, dtype
 
 
 def fits(state: Any, problem: Problem, plan: Plan) -> bool:

@@ -18,33 +18,31 @@ from collections.abc import Callable
 from functools import partial
 
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 
-from admm_jax.operators.base import Difference
-from admm_jax.operators.convolution import FFTConv2D, SparseConv2D, spectrum_of
-from admm_jax.operators.correlation import fft_shape
+from admm_jax.operators.base import Operator
+from admm_jax.operators.convolution_forms import Window
 from admm_jax.problem import LinearMap, Point, Problem
 from admm_jax.solver.linear import conjugate_gradients, normal
 from admm_jax.solver.vectors import dtype_of
 
-Convolution = SparseConv2D | FFTConv2D
 LARGE_KERNEL = 100  # taps
 
 
-def _single(linear_map: LinearMap) -> tuple | None:
+def _single(linear_map: LinearMap) -> tuple[Operator, ...] | None:
     """The operators of a map with one chain."""
     return linear_map.chains[0].ops if len(linear_map.chains) == 1 else None
 
 
-def _large(problem: Problem) -> list[tuple[Convolution, Array]]:
+def _large(problem: Problem) -> list[tuple[Window, Array]]:
     """(convolution, weight) of each quadratic that is one convolution of the one variable with a large kernel."""
     out = []
     for quadratic in problem.quadratics:
         ops = _single(quadratic.map)
-        if ops is not None and len(ops) == 1 and isinstance(ops[0], Convolution):
-            if math.prod(ops[0].kernel_shape) >= LARGE_KERNEL:
-                out.append((ops[0], quadratic.weight))
+        convolution = ops[0].convolution if ops is not None and len(ops) == 1 else None
+        if convolution is not None and convolution.models_itself:
+            if math.prod(convolution.kernel_shape) >= LARGE_KERNEL:
+                out.append((convolution, quadratic.weight))
     return out
 
 
@@ -55,17 +53,19 @@ def preconditioner(problem: Problem, weights: tuple[Array, ...], x: Point) -> Ca
         return None
     name, shape = problem.variables[0]
     dtype = dtype_of(x)
-    periods = fft_shape((shape[0], shape[1]), found[0][0].kernel_shape, found[0][0].padding)
+    periods = found[0][0].periods
     power = jnp.zeros((), dtype)
     for op, weight in found:
-        spectrum = spectrum_of(op)
-        if spectrum.shape != (periods[0], periods[1] // 2 + 1):
+        if op.periods != periods:
             return None
+        spectrum = op.symbol(periods)
         power = power + jnp.mean(weight) * (spectrum.real**2 + spectrum.imag**2)
     for penalty, omega in zip(problem.penalties, weights, strict=True):
         ops = _single(penalty.map)
-        if ops is not None and all(isinstance(op, Difference) for op in ops) and len(ops) <= 1:
-            power = power + jnp.mean(omega) * (jnp.asarray(_laplacian(periods), dtype) if ops else 1)
+        if ops is not None and len(ops) <= 1:
+            symbol = ops[0].gram_symbol(periods) if ops else 1
+            if symbol is not None:
+                power = power + jnp.mean(omega) * (jnp.asarray(symbol, dtype) if ops else 1)
     power = power + 1e-6 * jnp.max(power)
 
     def apply(r: Point) -> Point:
@@ -73,13 +73,6 @@ def preconditioner(problem: Problem, weights: tuple[Array, ...], x: Point) -> Ca
         return {name: jnp.fft.irfft2(transformed, periods)[: shape[0], : shape[1]].astype(dtype)}
 
     return apply
-
-
-def _laplacian(periods: tuple[int, int]) -> np.ndarray:
-    """The symbol of D^T D with periodic differences."""
-    rows = 2 - 2 * np.cos(2 * np.pi * np.fft.fftfreq(periods[0]))
-    columns = 2 - 2 * np.cos(2 * np.pi * np.fft.rfftfreq(periods[1]))
-    return rows[:, None] + columns[None]
 
 
 def solve_normal(

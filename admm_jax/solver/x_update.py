@@ -83,4 +83,4 @@ def _symbol(penalty: Penalty) -> Array | None:
     """A_j^ of a split of a decoupled problem, None for the identity."""
     if penalty.map.identity_on is not None:
         return None
-    return penalty.map.chains[0].ops[0].spectrum  # pyright: ignore[reportAttributeAccessIssue]
+    return penalty.map.chains[0].ops[0].circular_symbol

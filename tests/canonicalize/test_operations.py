@@ -17,6 +17,16 @@ from admm_jax.operations import OPERATIONS
 RNG = np.random.default_rng(0)
 K, W = RNG.normal(size=(2, 3)), RNG.normal(size=(4, 5))
 X, U, V = admm.Var("x", 3), admm.Var("U", 4, 5), admm.Var("V", 2, 3, 4)
+
+
+def flipped(x):
+    return x[::-1] - x
+
+
+def scaled_sum(x, w):
+    return (x * w).sum(axis=0)
+
+
 SAMPLES = {
     "add": [U + X[0] + W[:1], X[:, None] + W[0]],
     "negative": [-U],
@@ -49,6 +59,7 @@ SAMPLES = {
     ],
     "concatenate": [admm.hstack([X, 2 * X]), admm.vstack([U, W, U[:1]]), admm.hstack([W, U]), admm.vstack([X, X])],
     "roll": [admm.roll(X, 1), admm.roll(U, -2, axis=1), admm.roll(U, 7), admm.roll(abs(U), 4, axis=0)],
+    "linear": [admm.linear(flipped, U), admm.linear(scaled_sum, U, W)],
     "sum_squares": [admm.sum_squares(X - 1), admm.sum_squares(U)],
 }
 CASES = [(name, i) for name, samples in SAMPLES.items() for i in range(len(samples))]

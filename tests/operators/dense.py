@@ -36,7 +36,7 @@ def _apply(op: Operator, x: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Arr
     return jax.vmap(op)(x), jax.vmap(op.adjoint)(y)
 
 
-def check_operator(op: Operator, function: Callable[[np.ndarray], np.ndarray], dtype: str, terms: int) -> None:
+def check_matrix(op: Operator, function: Callable[[np.ndarray], np.ndarray], dtype: str, terms: int) -> None:
     """`op` is `function`, and its adjoint is the transpose, to rounding; so is the identity <A x, y> = <x, A^T y>."""
     rng = np.random.default_rng(0)
     x, y = rng.uniform(-1, 1, op.in_shape).astype(dtype), rng.uniform(-1, 1, op.out_shape).astype(dtype)

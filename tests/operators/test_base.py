@@ -21,7 +21,7 @@ from admm_jax.operators.base import (
     Sum,
     Transpose,
 )
-from tests.operators.dense import DTYPES, check_operator, precision
+from tests.operators.dense import DTYPES, check_matrix, precision
 
 Case = tuple[Operator, Callable[[np.ndarray], np.ndarray]]
 RNG = np.random.default_rng(7)
@@ -94,7 +94,7 @@ def test_operator_is_its_matrix_and_the_adjoint_its_transpose(name: str) -> None
     for dtype in DTYPES if arithmetic else ("float64",):
         with precision(dtype):
             op, function = CASES[name](dtype)
-            check_operator(op, function, dtype, terms=4)
+            check_matrix(op, function, dtype, terms=4)
 
 
 @st.composite
@@ -125,4 +125,4 @@ def shaped_operators(draw: st.DrawFn) -> Case:
 @given(shaped_operators())
 def test_operators_of_any_shape(case: Case) -> None:
     with precision("float64"):
-        check_operator(*case, "float64", terms=4)
+        check_matrix(*case, "float64", terms=4)

@@ -19,7 +19,7 @@ from admm_jax.operators.convolution import (
     prepare,
     specialise,
 )
-from tests.operators.dense import DTYPES, check_operator, precision, tolerance
+from tests.operators.dense import DTYPES, check_matrix, precision, tolerance
 
 IMPLEMENTATIONS = ("lax", "shift", "separable", "sparse", "fft")
 SHAPE = (6, 5)
@@ -42,7 +42,7 @@ def fits(kernel_shape: tuple[int, int], mode: str, in_shape: tuple[int, int] = S
 
 def check(kernel: np.ndarray, mode: str, flip: bool, implementation: str, dtype: str, in_shape=SHAPE) -> None:
     op = specialise(Conv2D(jnp.asarray(kernel, dtype), in_shape, mode, flip), implementation)
-    check_operator(op, scipy_convolution(kernel, mode, flip), dtype, terms=kernel.size)
+    check_matrix(op, scipy_convolution(kernel, mode, flip), dtype, terms=kernel.size)
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -20,7 +20,7 @@ from admm_jax.solver import decouple
 from admm_jax.solver.plan import make_plan
 from admm_jax.status import Status
 from tests.models import image_jit
-from tests.operators.dense import check_operator
+from tests.operators.dense import check_matrix
 from tests.solver.claims import check_gap, optimum_of, solve, status_of
 
 SHAPE = (20, 18)
@@ -294,7 +294,7 @@ def test_circular_convolution(dtype):
 
     with jax.enable_x64(dtype == "float64"):
         spectrum = jnp.asarray(np.fft.rfft2(kernel), "complex64" if dtype == "float32" else "complex128")
-        check_operator(CircularConv2D(spectrum, (6, 5)), by_hand, dtype, terms=30)
+        check_matrix(CircularConv2D(spectrum, (6, 5)), by_hand, dtype, terms=30)
 
 
 def test_the_prox_of_a_loss():

@@ -1,0 +1,189 @@
+"""What an operator is: a product, its adjoint, and what else the solver asks of it.
+
+Whatever computes asks the operator and never its type. Only the first four of `Operator` must be written; `Defaults`
+answers the rest so that nothing is claimed: no magnitude, no structure, a value that is known to no digit.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import DTypeLike
+
+if TYPE_CHECKING:
+    from admm_jax.operators.convolution_forms import Window
+
+Shape = tuple[int, ...]
+
+
+class Magnitude(Protocol):
+    """|A| for sizes y >= 0, or what is above it: no entry of the results is below |A| y and |A|^T y."""
+
+    def __call__(self, y: Array, /) -> Array: ...
+    def adjoint(self, y: Array, /) -> Array: ...
+
+
+class Operator(Protocol):
+    """x -> A x, with <A x, y> = <x, A^T y> to rounding.
+
+    Implementations are pytrees: matrices, kernels and weights are leaves, shapes are static.
+    """
+
+    @property
+    def in_shape(self) -> Shape: ...
+    @property
+    def out_shape(self) -> Shape: ...
+    def __call__(self, x: Array) -> Array: ...
+    def adjoint(self, y: Array) -> Array: ...
+
+    # what rounding does
+
+    def magnitude(self) -> Magnitude | None:
+        """|A|, entry by entry, or what is little above it; None where that is not known.
+
+        Sizes are measured by it, within which a sum counts as zero: far above |A| it would hide what is not.
+        """
+        ...
+
+    def rounded(self, value: Array, error: Array, out: Array) -> Array:
+        """What out = A value is known to within, where value is to within `error`: a bound, infinite if need be.
+
+        |A| (error + eps |value|) for sums of products (Higham 2002, section 3.5).
+        """
+        ...
+
+    # how it is done
+
+    def faster(self, dtype: DTypeLike, platform: str) -> tuple[Operator, str]:
+        """(an equal operator, said how it is to be done; the reason, empty where there was nothing to choose).
+
+        Decided on the host, at no cost: `explain` asks for it too.
+        """
+        ...
+
+    @property
+    def description(self) -> str:
+        """How it is done, for `explain`."""
+        ...
+
+    def prepared(self, dtype: DTypeLike) -> Operator:
+        """An equal operator with what can be computed beforehand computed, in `dtype`."""
+        ...
+
+    @property
+    def cost(self) -> float:
+        """What an application costs beside a few passes over the array, in taps of a convolution."""
+        ...
+
+    @property
+    def slices_at_data(self) -> bool:
+        """Whether it slices the array at places that are data, which decides how it is compiled."""
+        ...
+
+    # its structure, where it has one
+
+    @property
+    def diagonal(self) -> Array | None:
+        """The factor, if x -> factor * x, elementwise."""
+        ...
+
+    @property
+    def dense(self) -> Array | None:
+        """M, if x -> M x for a vector x and a matrix that is at hand."""
+        ...
+
+    @property
+    def keeps_order(self) -> bool:
+        """Whether it only gives the entries another shape."""
+        ...
+
+    @property
+    def is_difference(self) -> bool:
+        """Whether A x are the forward differences along each axis, as `Difference` has them."""
+        ...
+
+    @property
+    def convolution(self) -> Window | None:
+        """What there is to know of a 2-D convolution with zero fill, if it is one: symbol, taps, padding."""
+        ...
+
+    @property
+    def circular_symbol(self) -> Array | None:
+        """S, if x -> F^-1 (S F x) with F of the shape of x: (periods[0], periods[1] // 2 + 1)."""
+        ...
+
+    def gram_symbol(self, periods: tuple[int, int]) -> np.ndarray | None:
+        """The symbol of A^T A on an image with these periods, (periods[0], periods[1] // 2 + 1), up to its border."""
+        ...
+
+    def describe(self, inner: str) -> str:
+        """A x in words, for an x in words."""
+        ...
+
+
+class Defaults:
+    """The answers of an operator that says nothing of itself: all of them are safe, whatever it is."""
+
+    if TYPE_CHECKING:
+
+        def __call__(self, x: Array) -> Array: ...
+
+    def magnitude(self) -> Any:
+        return None
+
+    def rounded(self, value: Array, error: Array, out: Array) -> Array:
+        magnitude = self.magnitude()
+        if magnitude is None:
+            return jnp.full_like(out, jnp.inf)
+        return magnitude(error + jnp.finfo(out.dtype).eps * jnp.abs(value))
+
+    def faster(self, dtype: DTypeLike, platform: str) -> tuple[Any, str]:
+        return self, ""
+
+    @property
+    def description(self) -> str:
+        return type(self).__name__
+
+    def prepared(self, dtype: DTypeLike) -> Any:
+        return self
+
+    @property
+    def cost(self) -> float:
+        return 0.0
+
+    @property
+    def slices_at_data(self) -> bool:
+        return False
+
+    @property
+    def diagonal(self) -> Array | None:
+        return None
+
+    @property
+    def dense(self) -> Array | None:
+        return None
+
+    @property
+    def keeps_order(self) -> bool:
+        return False
+
+    @property
+    def is_difference(self) -> bool:
+        return False
+
+    @property
+    def convolution(self) -> Window | None:
+        return None
+
+    @property
+    def circular_symbol(self) -> Array | None:
+        return None
+
+    def gram_symbol(self, periods: tuple[int, int]) -> np.ndarray | None:
+        return None
+
+    def describe(self, inner: str) -> str:
+        return f"{type(self).__name__}({inner})"

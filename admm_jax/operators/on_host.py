@@ -1,0 +1,28 @@
+"""Operators applied to numbers at hand, in NumPy float64, for what is computed before a solve."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from admm_jax.operators.contract import Operator
+
+_apply = jax.jit(lambda op, x: op(x))
+_pull = jax.jit(lambda op, y: op.adjoint(y))
+
+
+def apply(op: Operator, x: Any, xp: Any) -> Any:
+    """A x; with `xp` numpy in float64 whatever JAX's configuration, with jax.numpy as it is."""
+    return _on_host(_apply, op, x) if xp is np else op(x)
+
+
+def pull(op: Operator, y: Any, xp: Any) -> Any:
+    """A^T y, likewise."""
+    return _on_host(_pull, op, y) if xp is np else op.adjoint(y)
+
+
+def _on_host(function: Any, op: Operator, value: Any) -> np.ndarray:
+    with jax.ensure_compile_time_eval(), jax.enable_x64(True):
+        return np.asarray(function(op, np.asarray(value, np.float64)))

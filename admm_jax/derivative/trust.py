@@ -20,13 +20,11 @@ import numpy as np
 from jax import Array, lax
 from jax.flatten_util import ravel_pytree
 
-from admm_jax.derivative.active import pattern, read
+from admm_jax.derivative.active import read
 from admm_jax.derivative.conditions import system_at
 from admm_jax.derivative.stiff import regular, rough
 from admm_jax.derivative.tell import Teller, announced
 from admm_jax.problem import Point, Problem
-from admm_jax.prox.functions import GroupL2
-from admm_jax.prox.projections import safe_norm
 from admm_jax.pytree import pytree_dataclass
 from admm_jax.solution import Solution
 from admm_jax.solver.plan import Plan
@@ -102,12 +100,9 @@ def blur(problem: Problem, solution: Solution) -> Array:
     lifted = lift(problem)
     readings = read(problem, solution.values, solution.multipliers)
     for penalty, reading in zip(lifted.penalties, readings, strict=True):
-        if isinstance(penalty.function, GroupL2):
+        if penalty.function.unbounded_curvature:
             v = penalty.map(solution.values) + penalty.offset
-            size = safe_norm(reading.z, penalty.function.axes)
-            apart = safe_norm(reading.z - v, penalty.function.axes)
-            relative = jnp.where(size > 0, apart / jnp.where(size > 0, size, 1), 0)
-            worst = jnp.maximum(worst, jnp.max(relative))
+            worst = jnp.maximum(worst, penalty.function.blur(v, reading.z))
     return worst
 
 
@@ -115,7 +110,7 @@ def active_set(problem: Problem, solution: Solution, factor: Array | float = 1.0
     """Which entries of each penalty are held, its multipliers read with a `factor`."""
     readings = read(problem, solution.values, tuple(factor * p for p in solution.multipliers))
     pairs = zip(lift(problem).penalties, readings, strict=True)
-    return tuple(pattern(penalty.function, reading) for penalty, reading in pairs)
+    return tuple(penalty.function.active(reading.z, reading.p) for penalty, reading in pairs)
 
 
 def complaint(code: np.ndarray, measured: np.ndarray, trust: Trust) -> str | None:

@@ -150,7 +150,7 @@ def violation(problem: Problem, x: Point, units: Units) -> Array:
     sizes = {name: jnp.maximum(jnp.abs(value), unit) for name, value in x.items()}
     for penalty in problem.penalties:
         function = penalty.function
-        if not function.is_constraint:
+        if not function.has_domain:
             continue
         value = penalty.map(x) + penalty.offset
         excess = jnp.abs(function.violation(value))
@@ -380,7 +380,7 @@ def first_look(problem: Problem, x: Point, p: tuple[Array, ...], units: Units) -
     plain = positive + least + _plain_price(problem, x, positive, units)
     exact = {name: jnp.zeros_like(value) for name, value in x.items()}
     for penalty, part in zip(problem.penalties, p, strict=True):
-        if penalty.function.is_constraint:
+        if penalty.function.has_domain:
             v, delta = known(penalty.map, x, exact, penalty.offset)
             outside = jnp.maximum(jnp.abs(penalty.function.violation(v)) - delta, 0)
             plain = plain + 2 * jnp.sum(jnp.abs(part) * outside)  # as in `evaluate`

@@ -7,7 +7,6 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from admm_jax.problem import Point, Problem
-from admm_jax.prox.functions import Box
 from admm_jax.pytree import replace
 from admm_jax.solver import decouple, isotropic, newton, regions
 from admm_jax.solver.certificate import (
@@ -44,9 +43,9 @@ def candidate(problem: Problem, x: Point, zs: tuple[Array, ...] | None) -> Point
                 out[name] = z - penalty.offset
     for penalty in problem.penalties:
         name = penalty.map.identity_on
-        if name is not None and isinstance(penalty.function, Box):
-            inside = jnp.clip(out[name] + penalty.offset, penalty.function.lower, penalty.function.upper)
-            out[name] = inside - penalty.offset
+        ends = penalty.function.bounds()
+        if name is not None and ends is not None:
+            out[name] = jnp.clip(out[name] + penalty.offset, *ends) - penalty.offset
     return out
 
 
@@ -155,7 +154,7 @@ def _polished(
 ) -> tuple[Point, tuple[Array, ...]]:
     """The point and duals, polished where `due`."""
     raw, rhs = (point, duals), run.workspace.rhs
-    if regions.tv_of(problem)[1].p == 1:
+    if not regions.tv_of(problem)[1].isotropic:
         return lax.cond(due, lambda: regions.polish(problem, rhs, *raw, settings.target), lambda: raw)
 
     def where_due() -> tuple[Point, tuple[Array, ...]]:

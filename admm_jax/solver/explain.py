@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from jax.core import Tracer
 
 from admm_jax.operators.base import (
     Broadcast,
@@ -21,23 +20,10 @@ from admm_jax.operators.base import (
 )
 from admm_jax.operators.convolution import Conv2D
 from admm_jax.problem import LinearMap, Penalty, Problem
-from admm_jax.prox import functions as fn
-from admm_jax.prox.total_variation import TotalVariation
 from admm_jax.pytree import replace
 from admm_jax.solver import regions
 from admm_jax.solver.plan import DENSE_ENTRIES, DENSE_VARIABLES, Plan, make_plan
 from admm_jax.solver.solve import common_dtype, implementation_of
-
-PROXES: dict[type, str] = {
-    fn.L1: "soft threshold, closed form",
-    fn.Huber: "shrinkage inside delta, shift outside; closed form",
-    fn.Hinge: "one-sided soft threshold, closed form",
-    fn.GroupL2: "shrinkage of each group's Euclidean norm, closed form",
-    fn.LInf: "v minus its projection onto an l1 ball, by sorting",
-    fn.Box: "clip to the bounds",
-    fn.L2Ball: "projection onto a Euclidean ball, closed form",
-    fn.L1Ball: "projection onto an l1 ball, by sorting",
-}
 
 FORMS: dict[type, str] = {
     Scale: "c * {}",
@@ -131,23 +117,18 @@ def _apply(op: Operator, text: str) -> str:
 
 
 def _prox(penalty: Penalty, plan: Plan) -> str:
-    function = penalty.function
-    if isinstance(function, TotalVariation):
-        if plan.dense:
-            return f"split again on the differences D z: {PROXES[type(function.lifted())]}"
-        return f"{plan.prox_steps} steps of Chambolle's dual projection (FGP), warm-started from the last dual field"
-    if isinstance(function, fn.Box):
-        known = not any(isinstance(bound, Tracer) for bound in (function.lower, function.upper))
-        if known and np.array_equal(function.lower, function.upper):
-            return "the fixed values themselves"
-    return PROXES[type(function)]
+    op, inner = penalty.function.inner(penalty.map.out_shape)
+    if plan.dense and op is not None:
+        where = "the differences " if penalty.function.variation() is not None else ""
+        return f"split again on {where}{_apply(op, 'z')}: {inner.describe(plan.prox_steps)}"
+    return penalty.function.describe(plan.prox_steps)
 
 
 def _polishing(problem: Problem, plan: Plan) -> str:
     if plan.dense:
         return "semismooth Newton on the augmented Lagrangian"
     if plan.regions:
-        if regions.tv_of(problem)[1].p == 2:
+        if regions.tv_of(problem)[1].isotropic:
             return "method of multipliers with primal-dual Newton, then Newton on the flat regions"
         return "least squares on the flat regions by conjugate gradients, with merges"
     return "none for this kind of model: the iterates themselves are certified"
@@ -155,8 +136,8 @@ def _polishing(problem: Problem, plan: Plan) -> str:
 
 def _numbers(problem: Problem, plan: Plan, size: int, rows: int) -> int:
     """Roughly, the numbers that an iteration keeps."""
-    tvs = [p.map.out_shape for p in problem.penalties if isinstance(p.function, TotalVariation)]
-    fields = sum(math.prod(shape) * len(shape) for shape in tvs)
+    inner = [penalty.function.inner(penalty.map.out_shape)[0] for penalty in problem.penalties]
+    fields = sum(math.prod(op.out_shape) for op in inner if op is not None)
     numbers = 8 * size + 5 * rows + 6 * fields
     if plan.dense:
         residuals = sum(math.prod(q.map.out_shape) for q in problem.quadratics)

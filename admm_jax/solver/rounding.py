@@ -109,8 +109,8 @@ def _apart(value: Array, axis: int) -> Array:
 
 
 def rise(penalty: Penalty, v: Array, delta: Array) -> Array:
-    """<g'(|v| + delta), delta>: no change of v by delta moves g by more."""
-    return jax.jvp(penalty.function, (jnp.abs(v) + delta,), (delta,))[1]
+    """What a change of v by delta may change g by."""
+    return penalty.function.rise(v, delta)
 
 
 def floor(problem: Problem, x: Point, size: Array) -> tuple[Array, Array]:

@@ -22,7 +22,10 @@ from admm_jax.operators.base import Operator
 class Variation(Protocol):
     """A function that is a norm of the differences of neighbours, in which solutions have flat regions."""
 
-    weight: Array
+    @property
+    def weight(self) -> Array:
+        """A scalar, a map per pixel or, where it is not isotropic, one per edge (ndim, *shape)."""
+        ...
 
     @property
     def isotropic(self) -> bool:

@@ -73,7 +73,7 @@ class TotalVariation(FinitePenalty):
         return Difference(p.shape[1:]).adjoint(p), p
 
     def prox_from(self, v: Array, step: Array, memory: Array, effort: Array | int) -> tuple[Array, Array]:
-        """`effort` steps of FGP from the dual field, the `memory`, one more where they are odd; the prox and the new field.
+        """(prox, new field): `effort` steps of FGP, one more where they are odd, from the dual field, the `memory`.
 
         The image is one line there; where a row ends there is no edge, so its weight is zero.
         """

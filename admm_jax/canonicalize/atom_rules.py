@@ -16,6 +16,7 @@ from admm_jax.expressions.node import Apply, Expr
 from admm_jax.expressions.printing import text
 from admm_jax.operators.base import Difference, Scale
 from admm_jax.prox import functions
+from admm_jax.prox.own import Own, Template
 from admm_jax.prox.total_variation import TotalVariation
 
 
@@ -79,6 +80,16 @@ def pull_inrange(o: Terms, e: Expr, c: Coefficient) -> None:
     if weight.ndim or not o.values.is_known(weight, c.params) or float(weight) == 0:
         low, high = xp.where(weight == 0, -np.inf, low), xp.where(weight == 0, np.inf, high)
     o.bound(broadcast(o.affine(a), e.shape), low, high, _label(e))
+
+
+def pull_own(o: Terms, e: Expr, c: Coefficient) -> None:
+    """A function of the user's own; its infimum is a constant, for every term of a problem is >= 0."""
+    template: Template = e.attrs["function"]
+    argument, weight = o.affine(e.args[0]), o.weight(e, c.scalar())
+    leaves = tuple(o.values.dense(leaf) for leaf in e.args[1:])
+    if not (o.values.placeholders and e.parameters):
+        o.constant = o.constant + weight * template.least(o.values.xp, argument.shape, o.values.dtype, leaves)
+    o.penalise(Own(leaves, weight, o.values.array(1.0), template), argument, _label(e))
 
 
 def pull_total_variation(o: Terms, e: Expr, c: Coefficient) -> None:

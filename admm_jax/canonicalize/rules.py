@@ -26,6 +26,7 @@ RULES: Mapping[str, Rule] = {
     "minimum": atom_rules.pull_minimum,
     "norm": atom_rules.pull_norm,
     "inrange": atom_rules.pull_inrange,
+    "penalty": atom_rules.pull_own,
     "tv2d": atom_rules.pull_total_variation,
     "tv1d": atom_rules.pull_total_variation,
 }

@@ -41,12 +41,16 @@ ROUGH = 1e-3
 
 @pytree_dataclass
 class Trust:
-    """`converged`: the solve; `settled`: the active set; `unique`: x; `error`: estimate of the relative error."""
+    """`converged`: the solve; `settled`: the active set; `unique`: x; `error`: estimate of the relative error.
+
+    `known`: whether every function says what it holds; where one does not, nothing is settled.
+    """
 
     converged: Array
     settled: Array
     unique: Array
     error: Array
+    known: Array
 
 
 def assess(problem: Problem, plan: Plan, solution: Solution, target: Array) -> Trust:
@@ -63,6 +67,8 @@ def assess(problem: Problem, plan: Plan, solution: Solution, target: Array) -> T
     settled = solution.converged & sharp & ((gap <= target) | clear)
     if plan.periods is not None:
         settled = came & ((gap <= target) | (sharp & clear))
+    known = all(penalty.function.differentiates for penalty in problem.penalties)
+    settled = settled if known else jnp.zeros((), bool)
     push = {name: probe_signs(value.shape, dtype) for name, value in solution.values.items()}
 
     def answer(factor: Array) -> Point:
@@ -78,16 +84,19 @@ def assess(problem: Problem, plan: Plan, solution: Solution, target: Array) -> T
     error = lax.cond(settled | ~came, lambda: jnp.zeros((), dtype), estimate)
     error = jnp.maximum(error, jnp.where(settled, 0, blurred))
     unique = regular(system_at(problem, plan, solution))
-    return Trust(came, settled, unique, jnp.where(came, error, jnp.inf))
+    return Trust(came, settled, unique, jnp.where(came, error, jnp.inf), jnp.asarray(known))
 
 
 def reached(solution: Solution, plan: Plan, target: Array) -> Array:
     """Whether the solve came to where there is a derivative.
 
-    That is to its tolerance, or to what was asked of the estimate of its gap, or, in a decoupled problem, to the
+    That is to its tolerance, or to what was asked of the estimate of its gap, or of the residuals where no gap can be
+    known, or, in a decoupled problem, to the
     `target` at which the derivative is known, though the certificate may have come to the end of its digits before.
     """
-    known = solution.converged | (solution.status == Status.SOLVE_ESTIMATE_REACHED.value)
+    known = solution.converged
+    for status in (Status.SOLVE_ESTIMATE_REACHED, Status.SOLVE_RESIDUALS_REACHED):
+        known = known | (solution.status == status.value)
     return known if plan.periods is None else known | (solution.estimate <= target)
 
 
@@ -126,6 +135,12 @@ def complaint(code: np.ndarray, measured: np.ndarray, trust: Trust) -> str | Non
         return (
             "the solution that was differentiated is not the only one: its derivative has no meaning and is NaN (that "
             "of the objective has one); a small quadratic term, or a constraint, makes the solution unique"
+        )
+    if not trust.known:
+        return (
+            "the derivative is in doubt: a function of your own has no method `active`, which says what it holds, so "
+            "that nothing tells whether the parts of the solution that kinks and bounds hold are settled "
+            "(the option derivative_warning=False says nothing)"
         )
     if not trust.settled:
         return (

@@ -16,6 +16,7 @@ from admm_jax.expressions.atoms import (
 )
 from admm_jax.expressions.leaves import Param, Var
 from admm_jax.expressions.node import Constant, Constr, Expr
+from admm_jax.expressions.own import penalty
 
 __all__ = [
     "Constant",
@@ -31,6 +32,7 @@ __all__ = [
     "maximum",
     "minimum",
     "norm",
+    "penalty",
     "square",
     "sum",
     "tv1d",

@@ -82,6 +82,7 @@ FORMULAS: dict[str, Callable[..., Any]] = {
     "maximum": lambda xp, x, b: xp.maximum(x, b),
     "minimum": lambda xp, x, b: xp.minimum(x, b),
     "inrange": lambda xp, x, lb, ub: xp.where((x >= lb) & (x <= ub), xp.zeros_like(x), np.inf),
+    "penalty": lambda xp, x, *leaves, function: function.value(xp, x, leaves),
     "tv2d": _total_variation,
     "tv1d": _tv1d,
 }

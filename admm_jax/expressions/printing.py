@@ -63,6 +63,8 @@ def text(e: Node, *, anonymous: bool = False) -> str:
             return f"{wrap(node.args[0], _ATOM)}.reshape({', '.join(map(str, node.shape))})"
         if node.op == "index":
             return f"{wrap(node.args[0], _ATOM)}[{indexing.text(node.attrs['index'])}]"
+        if node.op == "penalty":
+            return f"{node.attrs['function'].name}({', '.join(map(show, _named(node)))})"
         return f"{node.op}({', '.join(map(show, node.args))}{_options(node)})"
 
     def wrap(node: Node, binding: int) -> str:
@@ -71,6 +73,11 @@ def text(e: Node, *, anonymous: bool = False) -> str:
         return f"({body})" if loose else body
 
     return show(e)
+
+
+def _named(e: Node) -> list[Node]:
+    """Of a function of the user's own its argument, and those of its numbers that are no constants."""
+    return [e.args[0], *(arg for arg in e.args[1:] if arg.op != "constant")]
 
 
 def _options(e: Node) -> str:
@@ -144,9 +151,15 @@ def latex(e: Node) -> str:
         "huber": lambda: rf"\mathrm{{huber}}_{{{latex(e.args[1])}}}\left({latex(a)}\right)",
         "maximum": lambda: rf"\max\left({latex(a)}, {latex(e.args[1])}\right)",
         "minimum": lambda: rf"\min\left({latex(a)}, {latex(e.args[1])}\right)",
+        "penalty": lambda: _latex_own(e),
         "inrange": lambda: rf"\iota_{{[{latex(e.args[1])}, {latex(e.args[2])}]}}\left({latex(a)}\right)",
     }
     return forms[e.op]()
+
+
+def _latex_own(e: Node) -> str:
+    name = e.attrs["function"].name.replace("_", r"\_")
+    return rf"\mathrm{{{name}}}\left({', '.join(map(latex, _named(e)))}\right)"
 
 
 def _latex_product(e: Node, wrap: Callable[[Node, int], str]) -> str:

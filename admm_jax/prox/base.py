@@ -194,6 +194,11 @@ class Function(Protocol):
         ...
 
     @property
+    def kinks_move(self) -> bool:
+        """Whether a change of the parameters of g may move its kinks, or the edge of its domain."""
+        ...
+
+    @property
     def unbounded_curvature(self) -> bool:
         """Whether the curvature of g grows without bound towards what it holds, as that of the norm of a group."""
         ...

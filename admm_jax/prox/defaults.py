@@ -72,6 +72,7 @@ class FinitePenalty(_Whole):
 
     is_constraint = False
     has_domain = False
+    kinks_move = False
 
     def ties(self, ndim: int) -> tuple[int, ...]:
         return ()
@@ -94,6 +95,7 @@ class Indicator(_Whole):
 
     is_constraint = True
     has_domain = True
+    kinks_move = True
 
     def strength(self) -> Array:
         return jnp.zeros(())

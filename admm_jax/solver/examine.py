@@ -13,6 +13,7 @@ from admm_jax.solver.certificate import (
     Certificate,
     Units,
     certificate_of,
+    certifies,
     certify,
     likely,
     promise,
@@ -97,7 +98,9 @@ def examine(problem: Problem, plan: Plan, run: Run, settings: Settings) -> tuple
                 gram=run.workspace.gram,
             )  # fmt: skip
 
-        certificate = lax.cond(first.relative_gap <= goal, lambda: first, completed)
+        certificate = first
+        if certifies(problem):
+            certificate = lax.cond(first.relative_gap <= goal, lambda: first, completed)
         return run, point, certificate, certificate.relative_gap, certificate.relative_gap
     point = candidate(problem, state.x, state.z)
     due = took = jnp.zeros((), bool)

@@ -22,6 +22,7 @@ from admm_jax.operators.convolution import Conv2D
 from admm_jax.problem import LinearMap, Penalty, Problem
 from admm_jax.pytree import replace
 from admm_jax.solver import regions
+from admm_jax.solver.certificate import certifies
 from admm_jax.solver.plan import DENSE_ENTRIES, DENSE_VARIABLES, Plan, make_plan
 from admm_jax.solver.solve import common_dtype, implementation_of
 
@@ -64,13 +65,15 @@ def explain(problem: Problem, model: str) -> str:
     lines += [
         f"  x-update: {plan.x_update}",
         f"  polishing: {_polishing(problem, plan)}",
-        f"  stopping: {_stopping(plan)}",
+        f"  stopping: {_stopping(problem, plan)}",
         f"  memory: about {_bytes(_numbers(problem, plan, size, rows))} in float64, beside the data",
     ]
     return "\n".join(lines)
 
 
-def _stopping(plan: Plan) -> str:
+def _stopping(problem: Problem, plan: Plan) -> str:
+    if not certifies(problem):
+        return "when the residuals are at most tol; no certificate, for the conjugate of a function is not known"
     if plan.periods is None:
         return "when the duality gap to a feasible dual point, relative to the objective, is at most tol"
     return (

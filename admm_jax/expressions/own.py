@@ -9,11 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from admm_jax.errors import DataError, ExpressionError, ShapeError
+from admm_jax.expressions.evaluate import evaluate
 from admm_jax.expressions.node import Apply, Constant, Expr, as_expr, multiply
 from admm_jax.prox.own import CERTIFIES, ITERATES, Template, offers
 
 
-def penalty(function: Any, x: Any, weight: Any = 1) -> Expr:
+def penalty(function: Any, x: Any, weight: Any = 1) -> Any:
     """w g(x), a term of the objective, with a closed convex function g of your own.
 
     g is any object with some of these methods, on JAX arrays of the shape of `x`. What it does not say counts as
@@ -43,7 +44,7 @@ def penalty(function: Any, x: Any, weight: Any = 1) -> Expr:
         weight: w >= 0, a number, a `Param` or an expression of them; one entry. At zero the domain of g is left.
 
     Returns:
-        An expression with one entry.
+        An expression with one entry, or its value where there is nothing symbolic in it.
 
     Raises:
         ExpressionError: `function` is no such object, or the weight or a leaf holds a variable.
@@ -68,7 +69,11 @@ def penalty(function: Any, x: Any, weight: Any = 1) -> Expr:
     _check(template, x.shape, leaves)
     node = Apply("penalty", (x, *leaves), (), function=template)
     is_one = isinstance(weight, Constant) and isinstance(weight.value, np.ndarray) and weight.value == 1
-    return node if is_one else multiply(weight, node)
+    term = node if is_one else multiply(weight, node)
+    if term.variables or term.parameters:
+        return term
+    traced = any(isinstance(getattr(leaf, "value", None), jax.Array) for leaf in (x, weight, *leaves))
+    return evaluate(term, {}, jnp if traced else np)
 
 
 def _check(template: Template, shape: tuple[int, ...], leaves: list[Expr]) -> None:

@@ -179,7 +179,7 @@ class L1Ball(Indicator):
         return negative(self.radius)
 
     def active(self, z: Array, p: Array) -> Array:
-        return z == 0
+        return jnp.append((z == 0).ravel(), jnp.any(p != 0))  # inside the ball nothing is held
 
     def describe(self, steps: int) -> str:
         return "projection onto an l1 ball, by sorting"

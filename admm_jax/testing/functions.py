@@ -208,7 +208,7 @@ class _Check:
         for (i, q), p in zip(enumerate(self.duals()), projected, strict=True):
             where, size = f"dual {i}", _size(q) ** 2 * q.size
             self.near("project_dual is idempotent", where, self.project(p), p, _size(q))
-            for other in projected:
+            for other in [*projected, *(p for *_, p in pairs)]:
                 self.least("project_dual(q) is nearest: -<q - p, r - p> for r in dom g*", where,
                            -jnp.sum((q - p) * (other - p)), size)  # fmt: skip
             self.dual_domain(where, q, p)

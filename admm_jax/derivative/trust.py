@@ -111,7 +111,7 @@ def blur(problem: Problem, solution: Solution) -> Array:
     for penalty, reading in zip(lifted.penalties, readings, strict=True):
         if penalty.function.unbounded_curvature:
             v = penalty.map(solution.values) + penalty.offset
-            worst = jnp.maximum(worst, penalty.function.blur(v, reading.z))
+            worst = jnp.maximum(worst, penalty.function.blur(v, reading.z, reading.p, reading.rho))
     return worst
 
 

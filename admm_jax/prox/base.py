@@ -207,6 +207,9 @@ class Function(Protocol):
         """The diagonal of g''(v), zero where `held`; asked only where it is unbounded."""
         ...
 
-    def blur(self, v: Array, z: Array) -> Array:
-        """How far v and z, two readings of one value, disagree on g'', relative; asked only where it is unbounded."""
+    def blur(self, v: Array, z: Array, p: Array, rho: Array) -> Array:
+        """How far v and z, two readings of one value, disagree on g'', relative; asked only where it is unbounded.
+
+        p is in dg(z), and z the prox of z + p / rho.
+        """
         ...

@@ -59,7 +59,7 @@ class _Whole(ClosedForm):
     def hessian_diagonal(self, v: Array, held: Array) -> Array:
         return jnp.zeros_like(v)
 
-    def blur(self, v: Array, z: Array) -> Array:
+    def blur(self, v: Array, z: Array, p: Array, rho: Array) -> Array:
         return jnp.zeros((), v.dtype)
 
     def rise(self, v: Array, delta: Array) -> Array:

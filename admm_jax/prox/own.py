@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
+from jax import Array, lax
 
 from admm_jax.prox.base import Variation
 from admm_jax.prox.constraints import Box
@@ -111,7 +111,7 @@ class Own(ClosedForm):
     is_box = False
     holds_entries = False
     kinks_move = True
-    unbounded_curvature = False
+    unbounded_curvature = True  # as far as is known
 
     @property
     def own(self) -> Any:
@@ -229,15 +229,26 @@ class Own(ClosedForm):
         return self.own.active(z / self.scale, self._own_dual(p))
 
     def rest(self, v: Array, p: Array) -> Array:
-        """-g*(p) = g(v) - <p, v> - (g(v) + g*(p) - <p, v>), of which only g* is not constant at fixed v and p."""
-        value = self(v) - jnp.sum(p * v)
-        return value - self.fenchel_gap(v, p) if self.certifies else value
+        """g(w) - <p, w> at w = prox(v + t p), which is v, and moves as the parameters move the edge of dom g.
+
+        What else moves w is no matter: it goes where g(w) - <p, w> is least.
+        """
+        sizes = jnp.max(jnp.abs(v), initial=0), jnp.max(jnp.abs(p), initial=0)
+        good = (sizes[0] > 0) & (sizes[1] > 0)
+        t = lax.stop_gradient(jnp.where(good, sizes[0] / jnp.where(good, sizes[1], 1), 1))
+        w = self.prox(v + t * p, t)
+        return self(w) - jnp.sum(p * w)
 
     def hessian_diagonal(self, v: Array, held: Array) -> Array:
         return jnp.zeros_like(v)
 
-    def blur(self, v: Array, z: Array) -> Array:
-        return jnp.zeros((), v.dtype)
+    def blur(self, v: Array, z: Array, p: Array, rho: Array) -> Array:
+        """How differently the prox answers to a push at z + p / rho and at v + p / rho, relative to the push."""
+
+        def moved(at: Array) -> Array:
+            return jax.jvp(lambda u: self.prox(u, 1 / rho), (at + p / rho,), (jnp.ones_like(at),))[1]
+
+        return jnp.sqrt(jnp.sum((moved(z) - moved(v)) ** 2) / max(v.size, 1))
 
 
 @dataclasses.dataclass(frozen=True)

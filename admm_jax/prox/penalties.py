@@ -225,7 +225,7 @@ class GroupL2(FinitePenalty):
         inverse = jnp.where(size > 0, self._expanded() / jnp.where(size > 0, size, 1), 0)
         return jnp.where(held, 0, inverse * (1 - jnp.where(size > 0, v / jnp.where(size > 0, size, 1), 0) ** 2))
 
-    def blur(self, v: Array, z: Array) -> Array:
+    def blur(self, v: Array, z: Array, p: Array, rho: Array) -> Array:
         size, apart = safe_norm(z, self.axes), safe_norm(z - v, self.axes)
         return jnp.max(jnp.where(size > 0, apart / jnp.where(size > 0, size, 1), 0))
 

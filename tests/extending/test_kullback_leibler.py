@@ -111,6 +111,19 @@ def test_it_is_differentiated(double):
     np.testing.assert_allclose(reverse, (run(at[0], at[1] + change) - run(at[0], at[1] - change)) / (2 * h), atol=2e-4)
 
 
+def test_the_objective_has_its_derivative(double):
+    """It is negative here, and its infimum over v depends on the counts too."""
+    model, h, at = regression(), 1e-5, jnp.asarray(COUNTS)
+    i = int(np.argmax(COUNTS))
+    change = jnp.zeros(20).at[i].set(h)
+
+    def value(counts):
+        return model.solve({"lam": LAM, "b": counts}, tol=1e-9).objective
+
+    found = jax.grad(value)(at)[i]
+    assert float(found) == pytest.approx(float(value(at + change) - value(at - change)) / (2 * h), rel=1e-5)
+
+
 def test_an_image_of_counts(double):
     """Deblurring with total variation: matrix-free, over a background."""
     clean = np.zeros((32, 32))

@@ -299,8 +299,7 @@ class _Check:
             moved, z, p, held = look(a, u)
             if not bool(jnp.all(jnp.isfinite(moved))):
                 self.fail("the derivative of the prox is finite", where, "NaN or infinity")
-            self.near("what is held does not move: d prox = 0 there", where, jnp.where(held, moved, 0) *
-                      (0 if whole.is_constraint else 1), 0, 1)  # fmt: skip
+            self.near("what is held does not move: d prox = 0 there", where, jnp.where(held, moved, 0), 0, 1)
             rest = whole(z) - jnp.sum(p * z)
             self.near("rest(z, p) = g(z) - <p, z>", where, whole.rest(z, p), rest, 10 * _size(z, p) ** 2 * z.size)
             self.kink(look, where, a, b, u)

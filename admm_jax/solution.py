@@ -106,6 +106,8 @@ class Solution:
         return rows
 
     def _certified(self) -> str:
+        if Status(int(self.status)) is Status.SOLVE_RESIDUALS_REACHED:
+            return "no certificate"
         if not np.isfinite(self.gap):
             return "none was found"
         low, high = (float(end) for end in np.asarray(self.range))

@@ -19,8 +19,9 @@ class Status(IntEnum):
     SOLVE_EXCEPT_ERROR = 8
     SOLVE_GET_SOL_FAILURE = 9
     SOLVE_ERROR = 10
-    SOLVE_STALLED = 11  # this and the next are our own: the ADMM library goes on to its limits
+    SOLVE_STALLED = 11  # this and the next two are our own: the ADMM library goes on to its limits
     SOLVE_ESTIMATE_REACHED = 12
+    SOLVE_RESIDUALS_REACHED = 13
 
     @property
     def meaning(self) -> str:
@@ -41,5 +42,8 @@ _MEANING = {
     Status.SOLVE_GET_SOL_FAILURE: "the solve ended without a solution to hand out",
     Status.SOLVE_ERROR: "the solve failed",
     Status.SOLVE_ESTIMATE_REACHED: "the estimate of the gap is within tol, as asked for by stop; that proves nothing",
+    Status.SOLVE_RESIDUALS_REACHED: (
+        "the residuals are within tol; there is no certificate, for the conjugate of a function is not known"
+    ),
     Status.SOLVE_STALLED: "the gap no longer falls, and more iterations would not change that: the best point is kept",
 }

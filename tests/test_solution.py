@@ -133,7 +133,7 @@ def test_it_is_a_pytree(solution):
 
 def test_the_numbers_of_the_statuses():
     names = "UNKNOWN OPT_SUCCESS INFEASIBLE UNBOUNDED OVER_MAX_ITER OVER_MAX_TIME NAN_FOUND PRE_FAILURE"
-    names += " EXCEPT_ERROR GET_SOL_FAILURE ERROR STALLED ESTIMATE_REACHED"
+    names += " EXCEPT_ERROR GET_SOL_FAILURE ERROR STALLED ESTIMATE_REACHED RESIDUALS_REACHED"
     assert [(status.value, status.name) for status in admm.Status] == [
         (number, f"SOLVE_{name}") for number, name in enumerate(names.split())
     ]

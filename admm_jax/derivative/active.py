@@ -17,8 +17,6 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from admm_jax.problem import Penalty, Point, Problem
-from admm_jax.prox.functions import L1, Box, GroupL2, Hinge, Huber, L1Ball, L2Ball, LInf
-from admm_jax.prox.total_variation import TotalVariation
 from admm_jax.pytree import pytree_dataclass
 from admm_jax.solver.certificate import initial_units, larger, size_of
 from admm_jax.solver.plan import Plan
@@ -76,10 +74,9 @@ def direct_terms(problem: Problem, plan: Plan) -> tuple[bool, ...]:
     """
     out, seen = [], set()
     for penalty in problem.penalties:
-        name = penalty.map.identity_on
-        kinds = (L1, Hinge, Huber, GroupL2, Box, TotalVariation)
-        direct = not plan.dense and name is not None and isinstance(penalty.function, kinds)
-        if direct and isinstance(penalty.function, TotalVariation):
+        name, function = penalty.map.identity_on, penalty.function
+        direct = not plan.dense and name is not None and function.holds_entries
+        if direct and function.variation() is not None:
             direct = name not in seen
             seen.add(name)
         out.append(direct)
@@ -88,8 +85,8 @@ def direct_terms(problem: Problem, plan: Plan) -> tuple[bool, ...]:
 
 def has_curved_groups(problem: Problem, plan: Plan) -> bool:
     """Whether a direct penalty is curved where it does not hold: a norm of groups, isotropic total variation."""
-    functions = [p.function for p, direct in zip(problem.penalties, direct_terms(problem, plan), strict=True) if direct]
-    return any(isinstance(f, GroupL2) or (isinstance(f, TotalVariation) and f.p == 2) for f in functions)
+    pairs = zip(problem.penalties, direct_terms(problem, plan), strict=True)
+    return any(is_direct and penalty.function.unbounded_curvature for penalty, is_direct in pairs)
 
 
 def extent(problem: Problem, x: Point) -> Array:
@@ -119,32 +116,6 @@ def read(problem: Problem, x: Point, duals: tuple[Array, ...]) -> tuple[Reading,
     return tuple(out)
 
 
-def held_entries(function: object, z: Array) -> Array:
-    """Where z stands at a kink or a bound of a function that acts entry by entry, or group by group."""
-    if isinstance(function, L1 | Hinge):
-        return (z == 0) & (jnp.asarray(function.weight) > 0)
-    if isinstance(function, Box):
-        return (z == function.lower) | (z == function.upper)
-    if isinstance(function, GroupL2):
-        weight = jnp.asarray(function.weight)
-        weight = jnp.expand_dims(weight, function.axes) if weight.ndim else weight
-        return jnp.broadcast_to(jnp.all(z == 0, axis=function.axes, keepdims=True) & (weight > 0), z.shape)
-    return jnp.zeros(z.shape, bool)
-
-
-def pattern(function: object, reading: Reading) -> Array:
-    """What a change of the active set changes: the held entries, or for norms of everything which entries count."""
-    if isinstance(function, LInf):
-        return jnp.abs(reading.z) >= jnp.max(jnp.abs(reading.z))
-    if isinstance(function, L1Ball):
-        return reading.z == 0
-    if isinstance(function, L2Ball):
-        return jnp.any(reading.p != 0)
-    if isinstance(function, Huber):
-        return jnp.abs(reading.z) <= function.delta
-    return held_entries(function, reading.z)
-
-
 def spaces(problem: Problem, direct: tuple[bool, ...], readings: tuple[Reading, ...]) -> dict[str, Space]:
     """T of each variable that a direct penalty acts on. It is piecewise constant in everything: no derivative."""
     flats: dict[str, Array] = {}
@@ -156,8 +127,8 @@ def spaces(problem: Problem, direct: tuple[bool, ...], readings: tuple[Reading, 
         if not is_direct:
             continue
         name = original.map.chains[0].variable
-        entries = lax.stop_gradient(held_entries(penalty.function, reading.z))
-        if isinstance(original.function, TotalVariation):
+        entries = lax.stop_gradient(penalty.function.held(reading.z))
+        if original.function.variation() is not None:
             flats[name] = entries
         else:
             held[name] = held[name] | entries if name in held else entries
@@ -191,16 +162,16 @@ def displacement(
     dtype = problem.constant.dtype
     out = {name: jnp.zeros(shape, dtype) for name, shape in problem.variables}
     for penalty, change, is_direct in zip(problem.penalties, tangent.penalties, direct, strict=True):
-        if is_direct and isinstance(penalty.function, TotalVariation):
+        if is_direct and penalty.function.variation() is not None:
             name = penalty.map.chains[0].variable
             out[name] = out[name] - jnp.broadcast_to(change.offset, out[name].shape)
     asked: dict[str, tuple[Array, Array]] = {}
     for penalty, change, reading, is_direct in zip(problem.penalties, tangent.penalties, readings, direct, strict=True):
-        if not is_direct or isinstance(penalty.function, TotalVariation):
+        if not is_direct or penalty.function.variation() is not None:
             continue
         name = penalty.map.chains[0].variable
         dz = _reaction(penalty, change, reading)
-        pinned = lax.stop_gradient(held_entries(penalty.function, reading.z))
+        pinned = lax.stop_gradient(penalty.function.held(reading.z))
         wanted = jnp.where(pinned, dz - change.offset - out[name], 0)
         before, mask = asked.get(name, (jnp.zeros_like(wanted), jnp.zeros(wanted.shape, bool)))
         asked[name] = jnp.where(pinned, wanted, before), mask | pinned

@@ -33,7 +33,6 @@ from admm_jax.derivative.active import (
     Space,
     direct_terms,
     displacement,
-    held_entries,
     project,
     read,
     spaces,
@@ -81,7 +80,7 @@ def force(problem: Problem, x: Point, readings: tuple[Reading, ...], direct: tup
         if not is_direct:
             duals.append(next(others))
             continue
-        held = lax.stop_gradient(held_entries(penalty.function, reading.z))
+        held = lax.stop_gradient(penalty.function.held(reading.z))
         v = jnp.where(held, 0, penalty.map(x) + penalty.offset)
         duals.append(jnp.where(held, 0, jax.grad(lambda u, g=penalty.function: g(u))(v)))
     return stationarity(problem, e, tuple(duals), zero)
@@ -201,7 +200,7 @@ def multipliers(problem: Problem, tangent: Problem, system: Linearised, dx: Poin
         if not is_direct:
             out.append(next(others))
             continue
-        held = lax.stop_gradient(held_entries(penalty.function, reading.z))
+        held = lax.stop_gradient(penalty.function.held(reading.z))
         v = jnp.where(held, 0, penalty.map(system.x) + penalty.offset)
         dv = jnp.where(held, 0, penalty.map(dx) + change.offset)
         change_of = jax.jvp(lambda f, u: jax.grad(lambda w: f(w))(u), (penalty.function, v), (change.function, dv))[1]

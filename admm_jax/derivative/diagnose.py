@@ -15,11 +15,10 @@ from jax import Array, lax
 from jax.core import Tracer
 
 from admm_jax.derivative import linear_solve, trust
-from admm_jax.derivative.active import has_curved_groups, held_entries, project
+from admm_jax.derivative.active import has_curved_groups, project
 from admm_jax.derivative.conditions import Linearised, adjoint, complement, forward, hessian, jacobian, system_at
 from admm_jax.derivative.stiff import pulled, stiff, stiff_solver
 from admm_jax.problem import Point, Problem
-from admm_jax.prox.total_variation import TotalVariation
 from admm_jax.pytree import pytree_dataclass
 from admm_jax.solution import Solution, html_table
 from admm_jax.solver.plan import Plan
@@ -156,8 +155,8 @@ def _regions(problem: Problem, system: Linearised) -> Array:
     """The number of flat regions of all total variations of variables."""
     count = jnp.zeros((), jnp.int32)
     for original, penalty, reading in zip(problem.penalties, system.problem.penalties, system.readings, strict=True):
-        if isinstance(original.function, TotalVariation) and original.map.identity_on is not None:
-            labels = find_regions(held_entries(penalty.function, reading.z)).labels
+        if original.function.variation() is not None and original.map.identity_on is not None:
+            labels = find_regions(penalty.function.held(reading.z)).labels
             count = count + jnp.sum(labels == jnp.arange(labels.size))
     return count.astype(jnp.int32)
 
@@ -166,8 +165,8 @@ def _held(problem: Problem, system: Linearised) -> Array:
     """The number of held entries of all other penalties."""
     count = jnp.zeros((), jnp.int32)
     for original, penalty, reading in zip(problem.penalties, system.problem.penalties, system.readings, strict=True):
-        if not isinstance(original.function, TotalVariation):
-            count = count + jnp.sum(held_entries(penalty.function, reading.z))
+        if original.function.variation() is None:
+            count = count + jnp.sum(penalty.function.held(reading.z))
     return count.astype(jnp.int32)
 
 

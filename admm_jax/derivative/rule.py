@@ -217,8 +217,8 @@ _solution.defjvp(_rule, symbolic_zeros=True)
 def _kinks(change: Problem) -> list:
     """The tangents of all that says where the kinks of the penalties are."""
     parts = [(penalty.map, penalty.offset) for penalty in change.penalties]
-    bounds = [penalty.function for penalty in change.penalties if penalty.function.is_constraint]
-    return jax.tree.leaves((parts, bounds), is_leaf=_is_symbolic)
+    moving = [penalty.function for penalty in change.penalties if penalty.function.kinks_move]
+    return jax.tree.leaves((parts, moving), is_leaf=_is_symbolic)
 
 
 def _is_symbolic(leaf: Any) -> bool:

@@ -13,10 +13,9 @@ import jax.numpy as jnp
 import jax.scipy.linalg as jsl
 from jax import Array, lax
 
-from admm_jax.derivative.active import held_entries, project
+from admm_jax.derivative.active import project
 from admm_jax.derivative.conditions import Linearised, adjoint, complement, forward, hessian, mean_eigenvalue
 from admm_jax.problem import Point
-from admm_jax.prox.functions import GroupL2
 from admm_jax.solver.linear import conjugate_gradients
 from admm_jax.solver.regions import region_curvature
 from admm_jax.solver.rewrite import flatten, unflatten
@@ -113,17 +112,11 @@ def _preconditioner(system: Linearised, *, by_size: bool) -> Callable[[Point], P
     """
     weights: dict[str, Array] = {}
     for penalty, reading, is_direct in zip(system.problem.penalties, system.readings, system.direct, strict=True):
-        function = penalty.function
-        if not is_direct or not isinstance(function, GroupL2):
+        if not is_direct or not penalty.function.unbounded_curvature:
             continue
         chain = penalty.map.chains[0]
-        held = held_entries(function, reading.z)
-        v = jnp.where(held, 0, penalty.map(system.x) + penalty.offset)
-        size = jnp.sqrt(jnp.sum(v * v, axis=function.axes, keepdims=True))
-        weight = jnp.asarray(function.weight)
-        weight = jnp.expand_dims(weight, function.axes) if weight.ndim else weight
-        inverse = jnp.where(size > 0, weight / jnp.where(size > 0, size, 1), 0)
-        curvature = jnp.where(held, 0, inverse * (1 - jnp.where(size > 0, v / jnp.where(size > 0, size, 1), 0) ** 2))
+        held = penalty.function.held(reading.z)
+        curvature = penalty.function.hessian_diagonal(jnp.where(held, 0, penalty.map(system.x) + penalty.offset), held)
         diagonal = _difference_diagonal(curvature) if chain.ops else curvature
         weights[chain.variable] = weights.get(chain.variable, jnp.zeros_like(diagonal)) + diagonal
     scales: dict[str, Array] = {}

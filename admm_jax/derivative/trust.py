@@ -20,13 +20,11 @@ import numpy as np
 from jax import Array, lax
 from jax.flatten_util import ravel_pytree
 
-from admm_jax.derivative.active import pattern, read
+from admm_jax.derivative.active import read
 from admm_jax.derivative.conditions import system_at
 from admm_jax.derivative.stiff import regular, rough
 from admm_jax.derivative.tell import Teller, announced
 from admm_jax.problem import Point, Problem
-from admm_jax.prox.functions import GroupL2
-from admm_jax.prox.projections import safe_norm
 from admm_jax.pytree import pytree_dataclass
 from admm_jax.solution import Solution
 from admm_jax.solver.plan import Plan
@@ -43,12 +41,16 @@ ROUGH = 1e-3
 
 @pytree_dataclass
 class Trust:
-    """`converged`: the solve; `settled`: the active set; `unique`: x; `error`: estimate of the relative error."""
+    """`converged`: the solve; `settled`: the active set; `unique`: x; `error`: estimate of the relative error.
+
+    `known`: whether every function says what it holds; where one does not, nothing is settled.
+    """
 
     converged: Array
     settled: Array
     unique: Array
     error: Array
+    known: Array
 
 
 def assess(problem: Problem, plan: Plan, solution: Solution, target: Array) -> Trust:
@@ -65,6 +67,8 @@ def assess(problem: Problem, plan: Plan, solution: Solution, target: Array) -> T
     settled = solution.converged & sharp & ((gap <= target) | clear)
     if plan.periods is not None:
         settled = came & ((gap <= target) | (sharp & clear))
+    known = all(penalty.function.differentiates for penalty in problem.penalties)
+    settled = settled if known else jnp.zeros((), bool)
     push = {name: probe_signs(value.shape, dtype) for name, value in solution.values.items()}
 
     def answer(factor: Array) -> Point:
@@ -80,16 +84,19 @@ def assess(problem: Problem, plan: Plan, solution: Solution, target: Array) -> T
     error = lax.cond(settled | ~came, lambda: jnp.zeros((), dtype), estimate)
     error = jnp.maximum(error, jnp.where(settled, 0, blurred))
     unique = regular(system_at(problem, plan, solution))
-    return Trust(came, settled, unique, jnp.where(came, error, jnp.inf))
+    return Trust(came, settled, unique, jnp.where(came, error, jnp.inf), jnp.asarray(known))
 
 
 def reached(solution: Solution, plan: Plan, target: Array) -> Array:
     """Whether the solve came to where there is a derivative.
 
-    That is to its tolerance, or to what was asked of the estimate of its gap, or, in a decoupled problem, to the
+    That is to its tolerance, or to what was asked of the estimate of its gap, or of the residuals where no gap can be
+    known, or, in a decoupled problem, to the
     `target` at which the derivative is known, though the certificate may have come to the end of its digits before.
     """
-    known = solution.converged | (solution.status == Status.SOLVE_ESTIMATE_REACHED.value)
+    known = solution.converged
+    for status in (Status.SOLVE_ESTIMATE_REACHED, Status.SOLVE_RESIDUALS_REACHED):
+        known = known | (solution.status == status.value)
     return known if plan.periods is None else known | (solution.estimate <= target)
 
 
@@ -102,12 +109,9 @@ def blur(problem: Problem, solution: Solution) -> Array:
     lifted = lift(problem)
     readings = read(problem, solution.values, solution.multipliers)
     for penalty, reading in zip(lifted.penalties, readings, strict=True):
-        if isinstance(penalty.function, GroupL2):
+        if penalty.function.unbounded_curvature:
             v = penalty.map(solution.values) + penalty.offset
-            size = safe_norm(reading.z, penalty.function.axes)
-            apart = safe_norm(reading.z - v, penalty.function.axes)
-            relative = jnp.where(size > 0, apart / jnp.where(size > 0, size, 1), 0)
-            worst = jnp.maximum(worst, jnp.max(relative))
+            worst = jnp.maximum(worst, penalty.function.blur(v, reading.z, reading.p, reading.rho))
     return worst
 
 
@@ -115,7 +119,7 @@ def active_set(problem: Problem, solution: Solution, factor: Array | float = 1.0
     """Which entries of each penalty are held, its multipliers read with a `factor`."""
     readings = read(problem, solution.values, tuple(factor * p for p in solution.multipliers))
     pairs = zip(lift(problem).penalties, readings, strict=True)
-    return tuple(pattern(penalty.function, reading) for penalty, reading in pairs)
+    return tuple(penalty.function.active(reading.z, reading.p) for penalty, reading in pairs)
 
 
 def complaint(code: np.ndarray, measured: np.ndarray, trust: Trust) -> str | None:
@@ -131,6 +135,12 @@ def complaint(code: np.ndarray, measured: np.ndarray, trust: Trust) -> str | Non
         return (
             "the solution that was differentiated is not the only one: its derivative has no meaning and is NaN (that "
             "of the objective has one); a small quadratic term, or a constraint, makes the solution unique"
+        )
+    if not trust.known:
+        return (
+            "the derivative is in doubt: a function of your own has no method `active`, which says what it holds, so "
+            "that nothing tells whether the parts of the solution that kinks and bounds hold are settled "
+            "(the option derivative_warning=False says nothing)"
         )
     if not trust.settled:
         return (

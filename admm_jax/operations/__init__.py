@@ -20,6 +20,7 @@ from admm_jax.operations.linear import LINEAR, linear
 from admm_jax.operations.mean import MEAN, mean
 from admm_jax.operations.norm import NORM, norm
 from admm_jax.operations.pad import PAD, pad
+from admm_jax.operations.penalty import PENALTY, penalty
 from admm_jax.operations.products import MATMUL
 from admm_jax.operations.shapes import INDEX, RESHAPE, TRANSPOSE, flatten, ravel, transpose
 from admm_jax.operations.square import SQUARE, square
@@ -45,6 +46,7 @@ __all__ = [
     "minimum",
     "norm",
     "pad",
+    "penalty",
     "ravel",
     "roll",
     "square",
@@ -85,5 +87,6 @@ OPERATIONS = (
     CONCATENATE,
     ROLL,
     LINEAR,
+    PENALTY,
 )
 register(*OPERATIONS)

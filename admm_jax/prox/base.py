@@ -1,4 +1,14 @@
-"""What the solver needs to know of a convex function g: value, prox, conjugate, and how far a pair is from optimal."""
+"""What the solver needs to know of a convex function g: its prox, its conjugate, and what it holds.
+
+The contract has three tiers. Who knows less of a function gets an answer that claims less, never more:
+
+1. iterate          a model with it is solved; no gap is known, and the solve ends by its residuals
+2. certify          and the gap is certified; a derivative is the prox's own, marked as in doubt
+3. differentiate    and it is known whether the derivative is exact
+
+g may be h after a linear map D, as total variation is a norm of differences (`inner`). Its duals p then are those of h,
+and all that tiers 2 and 3 ask is answered for h, in the shapes of h. For most D is the identity and h is g.
+"""
 
 from __future__ import annotations
 
@@ -6,21 +16,53 @@ from typing import Any, Protocol
 
 from jax import Array
 
+from admm_jax.operators.base import Operator
+
+
+class Variation(Protocol):
+    """A function that is a norm of the differences of neighbours, in which solutions have flat regions."""
+
+    @property
+    def weight(self) -> Array:
+        """A scalar, a map per pixel or, where it is not isotropic, one per edge (ndim, *shape)."""
+        ...
+
+    @property
+    def isotropic(self) -> bool:
+        """Whether a pixel's differences count together, by their length."""
+        ...
+
+    def balance(
+        self, force: Array, field: Array, free: Array, borne: tuple[Array, Array], iterations: Array | int
+    ) -> Array:
+        """The dual field that balances a force best; see `TotalVariation.balance`."""
+        ...
+
 
 class Function(Protocol):
     """A closed convex g with g >= 0 or an indicator; a pytree whose leaves are its weights.
 
-    The last ones describe the convex conjugate g*(p) = sup_v <p, v> - g(v), whose domain every g here knows in
-    closed form. They are all that a duality gap needs.
+    The methods stand in the order of the three tiers.
     """
+
+    # 1. iterate
+
+    def __call__(self, v: Array) -> Array:
+        """g(v) for v in dom g, a scalar (zero for an indicator)."""
+        ...
 
     @property
     def is_constraint(self) -> bool:
         """Whether g is an indicator: then `__call__` is zero and `violation` says how far v is outside."""
         ...
 
-    def __call__(self, v: Array) -> Array:
-        """g(v), a scalar (zero for an indicator)."""
+    @property
+    def has_domain(self) -> bool:
+        """Whether g is infinite somewhere: then `violation` is not always zero. A g may have a value and a domain."""
+        ...
+
+    def violation(self, v: Array) -> Array:
+        """v minus its projection onto dom g: zero where g is finite."""
         ...
 
     def prox(self, v: Array, step: Array) -> Array:
@@ -35,31 +77,68 @@ class Function(Protocol):
         """(`prox`, what the next one starts from); `effort`: the inner steps of one that is no closed form."""
         ...
 
+    def ties(self, ndim: int) -> tuple[int, ...]:
+        """The axes of v, of `ndim`, along which `scaled` takes one scale only."""
+        ...
+
+    def scaled(self, scale: Array, cost: Array) -> Function:
+        """u -> cost g(u / scale), for a scale > 0 (a scalar or of v's shape, see `ties`) and a cost > 0."""
+        ...
+
+    def strength(self) -> Array:
+        """The size of dom g*, a scalar or broadcasting to v: how large duals get; zero where nothing bounds them."""
+        ...
+
+    def extent(self, offset: Array) -> Array:
+        """The size of v - offset that g asks for, entry by entry; zero where it does not say."""
+        ...
+
+    def bounds(self) -> tuple[Array, Array] | None:
+        """(lower, upper) with lower <= v <= upper, entry by entry, on dom g; None of a g that bounds no entry alone."""
+        ...
+
+    @property
+    def is_box(self) -> bool:
+        """Whether g is the indicator of its `bounds`, and nothing else."""
+        ...
+
+    def invalid(self) -> Array:
+        """Whether a weight or radius is negative, or a number is none: a traced boolean."""
+        ...
+
+    def empty(self) -> Array:
+        """Whether bounds cross, so that no v is in dom g: a traced boolean."""
+        ...
+
+    def describe(self, steps: int) -> str:
+        """How its prox is computed, in words; `steps`: the inner steps of one that is no closed form."""
+        ...
+
+    # 2. certify
+
+    @property
+    def certifies(self) -> bool:
+        """Whether it has this tier; the rest of it is never asked of a g that has not, or proves nothing."""
+        ...
+
+    def inner(self, shape: tuple[int, ...]) -> tuple[Operator | None, Function]:
+        """(D, h) with g(v) = h(D v), for v of this shape; (None, g) for most."""
+        ...
+
+    def variation(self) -> Variation | None:
+        """g as a norm of differences, if it is one: for what can be done on flat regions only."""
+        ...
+
     def dual(self, y: Array, memory: Array) -> Array:
-        """The dual p of h in g = h D (D the identity for most) with D^T p = y: y itself, or what the prox remembers."""
+        """The dual p of h with D^T p = y: y itself where D is the identity, or what the prox remembers."""
         ...
 
     def from_dual(self, p: Array, memory: Array) -> tuple[Array, Array]:
         """(y, memory) with `dual` p, for a memory of the same shape: the inverse of `dual`."""
         ...
 
-    def violation(self, v: Array) -> Array:
-        """v minus its projection onto dom g: zero where g is finite."""
-        ...
-
     def project_dual(self, p: Array) -> Array:
         """A point of dom g* near p (the projection of p)."""
-        ...
-
-    def fenchel_gap(self, v: Array, p: Array) -> Array:
-        """g(v) + g*(p) - <v, p> >= 0, a scalar, for v in dom g and p in dom g*; zero iff p is in dg(v).
-
-        Written so that equal terms cancel before they are summed.
-        """
-        ...
-
-    def rest(self, v: Array, p: Array) -> Array:
-        """g(v) - <p, v> = -g*(p) for p in dg(v), with the derivative of -g* in the parameters of g."""
         ...
 
     def into_domain(self, p: Array) -> Array:
@@ -71,24 +150,15 @@ class Function(Protocol):
         """Whether dom g* = -dom g*, so that what is outside by rounding need only be scaled by one less rounding."""
         ...
 
-    def strength(self) -> Array:
-        """The size of dom g*, a scalar or broadcasting to v: how large duals get; zero where nothing bounds them."""
+    def fenchel_gap(self, v: Array, p: Array) -> Array:
+        """g(v) + g*(p) - <v, p> >= 0, a scalar, for v in dom g and p in dom g*; zero iff p is in dg(v).
+
+        Written so that equal terms cancel before they are summed.
+        """
         ...
 
-    def extent(self, offset: Array) -> Array:
-        """The size of v - offset that g asks for, entry by entry; zero where it does not say."""
-        ...
-
-    def ties(self, ndim: int) -> tuple[int, ...]:
-        """The axes of v, of `ndim`, along which `scaled` takes one scale only."""
-        ...
-
-    def scaled(self, scale: Array, cost: Array) -> Function:
-        """u -> cost g(u / scale), for a scale > 0 (a scalar or of v's shape, see `ties`) and a cost > 0."""
-        ...
-
-    def bounds(self) -> tuple[Array, Array] | None:
-        """(lower, upper) with lower <= v <= upper, entry by entry, on dom g; None of a g that bounds no entry alone."""
+    def rise(self, v: Array, delta: Array) -> Array:
+        """A bound, to first order, on what a change of v by at most delta, entry by entry, changes g(v) by."""
         ...
 
     def support(self, force: Array, level: Array) -> Array:
@@ -99,10 +169,47 @@ class Function(Protocol):
         """v -> lim g(t v) / t: what a direction costs in the end; tells an unbounded model."""
         ...
 
-    def invalid(self) -> Array:
-        """Whether a weight or radius is negative, or a number is none: a traced boolean."""
+    # 3. differentiate
+
+    @property
+    def differentiates(self) -> bool:
+        """Whether it has this tier; of a g that has not, the active set never counts as settled."""
         ...
 
-    def empty(self) -> Array:
-        """Whether bounds cross, so that no v is in dom g: a traced boolean."""
+    def active(self, z: Array, p: Array) -> Array:
+        """What changes when the active set changes, for p in dg(z): which entries are held, or which count."""
+        ...
+
+    @property
+    def holds_entries(self) -> bool:
+        """Whether what g holds are entries, each alone or by groups (`held`), and all else is free and smooth."""
+        ...
+
+    def held(self, z: Array) -> Array:
+        """Which entries of z stand at a kink or a bound, where g `holds_entries`; none where it does not."""
+        ...
+
+    def rest(self, v: Array, p: Array) -> Array:
+        """g(v) - <p, v> = -g*(p) for p in dg(v), with the derivative of -g* in the parameters of g."""
+        ...
+
+    @property
+    def kinks_move(self) -> bool:
+        """Whether a change of the parameters of g may move its kinks, or the edge of its domain."""
+        ...
+
+    @property
+    def unbounded_curvature(self) -> bool:
+        """Whether the curvature of g grows without bound towards what it holds, as that of the norm of a group."""
+        ...
+
+    def hessian_diagonal(self, v: Array, held: Array) -> Array:
+        """The diagonal of g''(v), zero where `held`; asked only where it is unbounded."""
+        ...
+
+    def blur(self, v: Array, z: Array, p: Array, rho: Array) -> Array:
+        """How far v and z, two readings of one value, disagree on g'', relative; asked only where it is unbounded.
+
+        p is in dg(z), and z the prox of z + p / rho.
+        """
         ...

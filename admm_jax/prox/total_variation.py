@@ -17,15 +17,18 @@ import jax.numpy as jnp
 from jax import Array
 
 from admm_jax.operators.base import Difference
+from admm_jax.prox.defaults import FinitePenalty
 from admm_jax.prox.dual_ascent import Terms, ascend
-from admm_jax.prox.functions import L1, GroupL2
+from admm_jax.prox.penalties import L1, GroupL2
 from admm_jax.prox.projections import safe_norm
 from admm_jax.pytree import pytree_dataclass, static
 
+PROX_STEPS = 2000  # of a prox that starts from nothing: to some seven digits on images of a few hundred pixels
+
 
 @pytree_dataclass
-class TotalVariation:
-    """w TV(v) of a 1-D or 2-D array.
+class TotalVariation(FinitePenalty):
+    """w TV(v) of a 1-D or 2-D array: h(D v), with h an l1 norm or a norm of groups.
 
     `weight` is a scalar, a map per pixel, or (p = 1) a map per edge (ndim, *shape).
     """
@@ -33,16 +36,31 @@ class TotalVariation:
     weight: Array
     p: int = static()
 
+    holds_entries = True
+
     @property
-    def is_constraint(self) -> bool:
-        return False
+    def isotropic(self) -> bool:
+        return self.p == 2
+
+    @property
+    def unbounded_curvature(self) -> bool:
+        return self.isotropic
 
     def lifted(self) -> L1 | GroupL2:
         """The function h on the differences: TV = h(D v)."""
         return L1(self.weight) if self.p == 1 else GroupL2(self.weight, (0,))
 
+    def inner(self, shape: tuple[int, ...]) -> tuple[Difference, L1 | GroupL2]:
+        return Difference(shape), self.lifted()
+
+    def variation(self) -> TotalVariation:
+        return self
+
     def __call__(self, v: Array) -> Array:
         return self.lifted()(Difference(v.shape)(v))
+
+    def prox(self, v: Array, step: Array) -> Array:
+        return self.prox_from(v, step, self.memory(v.shape, v.dtype), PROX_STEPS)[0]
 
     def memory(self, shape: tuple[int, ...], dtype: Any) -> Array:
         """The dual field, zero at first."""
@@ -54,14 +72,14 @@ class TotalVariation:
     def from_dual(self, p: Array, memory: Array) -> tuple[Array, Array]:
         return Difference(p.shape[1:]).adjoint(p), p
 
-    def prox_from(self, v: Array, step: Array, field: Array, iterations: Array | int) -> tuple[Array, Array]:
-        """`iterations` steps of FGP from the dual `field`, one more where they are odd; the prox and the new field.
+    def prox_from(self, v: Array, step: Array, memory: Array, effort: Array | int) -> tuple[Array, Array]:
+        """(prox, new field): `effort` steps of FGP, one more where they are odd, from the dual field, the `memory`.
 
         The image is one line there; where a row ends there is no edge, so its weight is zero.
         """
-        limits = self._limits(field)
+        limits = self._limits(memory)
         terms = Terms(v.ravel(), limits, step, _strides(v.shape), _clip if self.p == 1 else _shrink)
-        field = _stacked(ascend(terms, _lines(field), iterations), field)
+        field = _stacked(ascend(terms, _lines(memory), effort), memory)
         return v - step * Difference(v.shape).adjoint(field), field
 
     def balance(
@@ -106,20 +124,31 @@ class TotalVariation:
     def invalid(self) -> Array:
         return self.lifted().invalid()
 
-    def empty(self) -> Array:
-        return jnp.zeros((), bool)
-
     def strength(self) -> Array:
         return self.weight
-
-    def extent(self, offset: Array) -> Array:
-        return jnp.abs(offset)
 
     def scaled(self, scale: Array, cost: Array) -> TotalVariation:
         return TotalVariation(cost * self.weight / scale, self.p)
 
     def ties(self, ndim: int) -> tuple[int, ...]:
         return tuple(range(ndim))
+
+    def recession(self) -> TotalVariation:
+        return self
+
+    def describe(self, steps: int) -> str:
+        return f"{steps} steps of Chambolle's dual projection (FGP), warm-started from the last dual field"
+
+    # of the dual field p, and so of h
+
+    def project_dual(self, p: Array) -> Array:
+        return self.lifted().project_dual(p)
+
+    def into_domain(self, p: Array) -> Array:
+        return self.lifted().into_domain(p)
+
+    def fenchel_gap(self, v: Array, p: Array) -> Array:
+        return self.lifted().fenchel_gap(Difference(v.shape)(v), p)
 
 
 def _strides(shape: tuple[int, ...]) -> tuple[int, ...]:

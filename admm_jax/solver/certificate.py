@@ -74,6 +74,11 @@ class Certificate:
     duals: tuple[Array, ...]
 
 
+def certifies(problem: Problem) -> bool:
+    """Whether a gap can be had at all: whether the conjugate of every term is known."""
+    return all(penalty.function.certifies for penalty in problem.penalties)
+
+
 def terms(problem: Problem, x: Point) -> tuple[Array, Array]:
     """(the terms of f(x) that are >= 0, the linear cost and the constant); constraints left out."""
     dtype = dtype_of(x)
@@ -152,7 +157,7 @@ def violation(problem: Problem, x: Point, units: Units) -> Array:
     sizes = {name: jnp.maximum(jnp.abs(value), unit) for name, value in x.items()}
     for penalty in problem.penalties:
         function = penalty.function
-        if not function.is_constraint:
+        if not function.has_domain:
             continue
         value = penalty.map(x) + penalty.offset
         excess = jnp.abs(function.violation(value))
@@ -217,6 +222,8 @@ def evaluate(
 
     What rounding may hide of the terms is counted with them, so that none is smaller than it is known to be.
     """
+    if not certifies(problem):
+        return jnp.full((), jnp.inf, dtype_of(x))
     total, infeasible = jnp.zeros((), dtype_of(x)), jnp.zeros((), dtype_of(x))
     quadratics = zip(problem.quadratics, e, here.residuals, here.residual_errors, strict=True)
     for quadratic, part, r, delta in quadratics:
@@ -380,9 +387,11 @@ def first_look(problem: Problem, x: Point, p: tuple[Array, ...], units: Units) -
     positive, rest = terms(problem, x)
     least, zero = floor(problem, x, units.digits)
     plain = positive + least + _plain_price(problem, x, positive, units)
+    if not certifies(problem):
+        plain = jnp.full_like(plain, jnp.inf)
     exact = {name: jnp.zeros_like(value) for name, value in x.items()}
     for penalty, part in zip(problem.penalties, p, strict=True):
-        if penalty.function.is_constraint:
+        if penalty.function.has_domain:
             v, delta = known(penalty.map, x, exact, penalty.offset)
             outside = jnp.maximum(jnp.abs(penalty.function.violation(v)) - delta, 0)
             plain = plain + 2 * jnp.sum(jnp.abs(part) * outside)  # as in `evaluate`

@@ -7,13 +7,13 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from admm_jax.problem import Point, Problem
-from admm_jax.prox.functions import Box
 from admm_jax.pytree import replace
 from admm_jax.solver import decouple, isotropic, newton, regions
 from admm_jax.solver.certificate import (
     Certificate,
     Units,
     certificate_of,
+    certifies,
     certify,
     likely,
     promise,
@@ -45,9 +45,9 @@ def candidate(problem: Problem, x: Point, zs: tuple[Array, ...] | None) -> Point
                 out[name] = z - penalty.offset
     for penalty in problem.penalties:
         name = penalty.map.identity_on
-        if name is not None and isinstance(penalty.function, Box):
-            inside = jnp.clip(out[name] + penalty.offset, penalty.function.lower, penalty.function.upper)
-            out[name] = inside - penalty.offset
+        ends = penalty.function.bounds()
+        if name is not None and ends is not None:
+            out[name] = jnp.clip(out[name] + penalty.offset, *ends) - penalty.offset
     return out
 
 
@@ -96,7 +96,8 @@ def _newton(
         gram = workspace.gram
         return certify(dense, point, look, rho, units, goal, rounds=DENSE_ROUNDS, inner=0, last=0, e=e, gram=gram)
 
-    return better, point, polished, lax.cond(first.relative_gap <= goal, lambda: first, completed)
+    certificate = lax.cond(first.relative_gap <= goal, lambda: first, completed) if certifies(dense) else first
+    return better, point, polished, certificate
 
 
 def _dense(problem: Problem, run: Run, goal: Array) -> Examined:
@@ -209,7 +210,7 @@ def _polished(
 ) -> tuple[Point, tuple[Array, ...]]:
     """The point and duals, polished where `due`."""
     raw, rhs = (point, duals), run.workspace.rhs
-    if regions.tv_of(problem)[1].p == 1:
+    if not regions.tv_of(problem)[1].isotropic:
         return lax.cond(due, lambda: regions.polish(problem, rhs, *raw, settings.target), lambda: raw)
 
     def where_due() -> tuple[Point, tuple[Array, ...]]:

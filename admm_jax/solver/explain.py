@@ -6,25 +6,12 @@ import math
 
 import jax
 import numpy as np
-from jax.core import Tracer
 
 from admm_jax.problem import LinearMap, Penalty, Problem
-from admm_jax.prox import functions as fn
-from admm_jax.prox.total_variation import TotalVariation
 from admm_jax.solver import regions
+from admm_jax.solver.certificate import certifies
 from admm_jax.solver.plan import DENSE_ENTRIES, DENSE_VARIABLES, Plan, make_plan
 from admm_jax.solver.solve import common_dtype
-
-PROXES: dict[type, str] = {
-    fn.L1: "soft threshold, closed form",
-    fn.Huber: "shrinkage inside delta, shift outside; closed form",
-    fn.Hinge: "one-sided soft threshold, closed form",
-    fn.GroupL2: "shrinkage of each group's Euclidean norm, closed form",
-    fn.LInf: "v minus its projection onto an l1 ball, by sorting",
-    fn.Box: "clip to the bounds",
-    fn.L2Ball: "projection onto a Euclidean ball, closed form",
-    fn.L1Ball: "projection onto an l1 ball, by sorting",
-}
 
 
 def explain(problem: Problem, model: str) -> str:
@@ -54,13 +41,15 @@ def explain(problem: Problem, model: str) -> str:
     lines += [
         f"  x-update: {plan.x_update}",
         f"  polishing: {_polishing(problem, plan)}",
-        f"  stopping: {_stopping(plan)}",
+        f"  stopping: {_stopping(problem, plan)}",
         f"  memory: about {_bytes(_numbers(problem, plan, size, rows))} in float64, beside the data",
     ]
     return "\n".join(lines)
 
 
-def _stopping(plan: Plan) -> str:
+def _stopping(problem: Problem, plan: Plan) -> str:
+    if not certifies(problem):
+        return "when the residuals are at most tol; no certificate, for the conjugate of a function is not known"
     if plan.periods is None:
         return "when the duality gap to a feasible dual point, relative to the objective, is at most tol"
     return (
@@ -99,23 +88,18 @@ def _in_words(linear_map: LinearMap) -> str:
 
 
 def _prox(penalty: Penalty, plan: Plan) -> str:
-    function = penalty.function
-    if isinstance(function, TotalVariation):
-        if plan.dense:
-            return f"split again on the differences D z: {PROXES[type(function.lifted())]}"
-        return f"{plan.prox_steps} steps of Chambolle's dual projection (FGP), warm-started from the last dual field"
-    if isinstance(function, fn.Box):
-        known = not any(isinstance(bound, Tracer) for bound in (function.lower, function.upper))
-        if known and np.array_equal(function.lower, function.upper):
-            return "the fixed values themselves"
-    return PROXES[type(function)]
+    op, inner = penalty.function.inner(penalty.map.out_shape)
+    if plan.dense and op is not None:
+        where = "the differences " if penalty.function.variation() is not None else ""
+        return f"split again on {where}{op.describe('z')}: {inner.describe(plan.prox_steps)}"
+    return penalty.function.describe(plan.prox_steps)
 
 
 def _polishing(problem: Problem, plan: Plan) -> str:
     if plan.dense:
         return "semismooth Newton on the augmented Lagrangian"
     if plan.regions:
-        if regions.tv_of(problem)[1].p == 2:
+        if regions.tv_of(problem)[1].isotropic:
             return "method of multipliers with primal-dual Newton, then Newton on the flat regions"
         return "least squares on the flat regions by conjugate gradients, with merges"
     return "none for this kind of model: the iterates themselves are certified"
@@ -123,8 +107,8 @@ def _polishing(problem: Problem, plan: Plan) -> str:
 
 def _numbers(problem: Problem, plan: Plan, size: int, rows: int) -> int:
     """Roughly, the numbers that an iteration keeps."""
-    tvs = [p.map.out_shape for p in problem.penalties if isinstance(p.function, TotalVariation)]
-    fields = sum(math.prod(shape) * len(shape) for shape in tvs)
+    inner = [penalty.function.inner(penalty.map.out_shape)[0] for penalty in problem.penalties]
+    fields = sum(math.prod(op.out_shape) for op in inner if op is not None)
     numbers = 8 * size + 5 * rows + 6 * fields
     if plan.dense:
         residuals = sum(math.prod(q.map.out_shape) for q in problem.quadratics)

@@ -26,12 +26,11 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from admm_jax.problem import Point, Problem
-from admm_jax.prox.functions import Box
 from admm_jax.prox.projections import leading_dot, safe_norm
 from admm_jax.pytree import pytree_dataclass, replace
 from admm_jax.solver.certificate import Units, likely, objective, stationarity
 from admm_jax.solver.multipliers import NEWTON_STEPS, Inner, Model, Parts, make_model, minimise
-from admm_jax.solver.regions import Regions, complete, find_regions, tv_of
+from admm_jax.solver.regions import Regions, boxes_of, complete, find_regions, tv_of
 from admm_jax.solver.rewrite import lift
 from admm_jax.solver.vectors import select
 
@@ -140,9 +139,7 @@ def polish(
     x, field = point[name], duals[index]
     dtype = field.dtype
     eps = jnp.finfo(dtype).eps
-    y = sum(
-        (d for p, d in zip(problem.penalties, duals, strict=True) if isinstance(p.function, Box)), jnp.zeros_like(x)
-    )
+    y = sum((duals[i] for i in boxes_of(problem)), jnp.zeros_like(x))
     nowhere = jnp.zeros((1, *x.shape), bool)
     pixels = find_regions(jnp.broadcast_to(nowhere, field.shape))
 
@@ -201,10 +198,8 @@ def _shared(problem: Problem, model: Model, duals: tuple[Array, ...], index: int
     """The duals of a pair, y given to the constraint whose bound it is."""
     out, left = list(duals), pair.y
     out[index] = pair.field
-    for i, penalty in enumerate(problem.penalties):
-        if isinstance(penalty.function, Box):
-            tight_above = penalty.function.upper - penalty.offset <= model.upper
-            tight_below = penalty.function.lower - penalty.offset >= model.lower
-            out[i] = jnp.where(jnp.where(left > 0, tight_above, tight_below), left, 0)
-            left = left - out[i]
+    for i, (lower, upper, offset) in boxes_of(problem).items():
+        tight_above, tight_below = upper - offset <= model.upper, lower - offset >= model.lower
+        out[i] = jnp.where(jnp.where(left > 0, tight_above, tight_below), left, 0)
+        left = left - out[i]
     return tuple(out)

@@ -11,7 +11,7 @@ from jax import Array, lax
 
 from admm_jax.problem import Problem
 from admm_jax.pytree import replace
-from admm_jax.solver.certificate import Certificate, larger, size_of
+from admm_jax.solver.certificate import Certificate, certifies, larger, size_of
 from admm_jax.solver.detect import infeasible, unbounded
 from admm_jax.solver.examine import examine
 from admm_jax.solver.plan import Plan
@@ -60,6 +60,9 @@ def check(problem: Problem, inner: Problem, plan: Plan, run: Run, before: State,
     else:
         certain = jnp.where(settings.by_estimate, 0, expected / settings.tol)
         ratio = jnp.maximum(certain, estimate / jnp.where(settings.by_estimate, settings.tol, settings.target))
+    by_gap = certifies(problem)
+    if not by_gap:  # there is only how far the iterate still moves
+        ratio = jnp.maximum(*residual) / settings.target
     following = plan.next_check(state.iteration, ratio)
     if plan.regions or plan.newton or plan.polish_later:
         following = jnp.where(settings.polish, jnp.minimum(following, run.polish_at), following)
@@ -71,8 +74,9 @@ def check(problem: Problem, inner: Problem, plan: Plan, run: Run, before: State,
     certificate = select(keep, certificate, run.certificate)
     estimate = jnp.minimum(jnp.where(keep, estimate, run.estimate), certificate.relative_gap)
 
-    reached = within(certificate, settings)
-    aimed = certificate.relative_gap if plan.periods is None else estimate
+    short = certificate.relative_gap if by_gap else jnp.maximum(*residual)
+    reached = within(replace(certificate, relative_gap=short), settings)
+    aimed = short if plan.periods is None or not by_gap else estimate
     overtime = jnp.maximum(OVERTIME * state.iteration, LEAST_OVERTIME).astype(jnp.int32)
     ends = jnp.where(reached, jnp.minimum(run.ends, state.iteration + overtime), run.ends)
     success = reached & ((aimed <= settings.target) | (state.iteration >= ends))
@@ -85,7 +89,7 @@ def check(problem: Problem, inner: Problem, plan: Plan, run: Run, before: State,
     ray = shown(problem, plan, subtract(state.x, before.x) if problem.penalties else state.x)
     endless = unbounded(lifted, ray, ray_tol)
     # what is proved, what seems about to be, and the violation: while any of them falls there is progress
-    distance = jnp.stack([certificate.relative_gap, expected, certificate.violation])
+    distance = jnp.stack([short, expected, certificate.violation])
     nearer = distance < NEARER * run.distance
     nearer_at = jnp.where(jnp.any(nearer), state.iteration, run.nearer_at)
     patience = jnp.maximum(PATIENCE * nearer_at, plan.least_patience).astype(jnp.int32)
@@ -99,7 +103,7 @@ def check(problem: Problem, inner: Problem, plan: Plan, run: Run, before: State,
         (endless, Status.SOLVE_UNBOUNDED),
         (empty, Status.SOLVE_INFEASIBLE),
         (broken, Status.SOLVE_NAN_FOUND),
-        (success, Status.SOLVE_OPT_SUCCESS),
+        (success, Status.SOLVE_OPT_SUCCESS if by_gap else Status.SOLVE_RESIDUALS_REACHED),
     ):
         status = jnp.where(condition, code.value, status)
     adapted = adapt_rho(plan, run.workspace, run.state, run.start_rho, residual)

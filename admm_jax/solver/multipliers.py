@@ -24,12 +24,11 @@ from jax import Array, lax
 
 from admm_jax.operators.base import Difference
 from admm_jax.problem import Point, Problem
-from admm_jax.prox.functions import Box
 from admm_jax.prox.projections import leading_dot, project_l2_ball, safe_norm
 from admm_jax.pytree import pytree_dataclass, replace
 from admm_jax.solver.linear import conjugate_gradients, normal
 from admm_jax.solver.reach import RADIUS
-from admm_jax.solver.regions import Regions, find_regions, tv_of
+from admm_jax.solver.regions import Regions, boxes_of, find_regions, tv_of
 from admm_jax.solver.vectors import probe_signs, select
 
 NEWTON_STEPS = 30
@@ -135,10 +134,8 @@ def make_model(problem: Problem, rhs: Point) -> Model:
     _, tv = tv_of(problem)
     b = rhs[name]
     lower, upper = jnp.full(shape, -jnp.inf, b.dtype), jnp.full(shape, jnp.inf, b.dtype)
-    for penalty in problem.penalties:
-        if isinstance(penalty.function, Box):
-            lower = jnp.maximum(lower, penalty.function.lower - penalty.offset)
-            upper = jnp.minimum(upper, penalty.function.upper - penalty.offset)
+    for low, high, offset in boxes_of(problem).values():
+        lower, upper = jnp.maximum(lower, low - offset), jnp.minimum(upper, high - offset)
     weight = jnp.broadcast_to(jnp.asarray(tv.weight, b.dtype), shape)[None]
     model = Model(problem, b, name, Difference(shape), weight, lower, upper, b, b)
     probe, ones = probe_signs(shape, b.dtype), jnp.ones_like(b)

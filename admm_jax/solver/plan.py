@@ -10,9 +10,9 @@ import jax.numpy as jnp
 from jax import Array
 
 from admm_jax.problem import Problem
-from admm_jax.prox.total_variation import TotalVariation
 from admm_jax.solver import regions
 from admm_jax.solver.decouple import periods_of
+from admm_jax.solver.rewrite import inner_shape
 
 DENSE_VARIABLES = 400  # above it one factorisation costs more than a handful of matrix-free products
 SMALLEST_IMAGE = 64  # pixels
@@ -91,7 +91,7 @@ def make_plan(problem: Problem) -> Plan:
     periods = periods_of(problem)
     if periods is not None and transforms_pay(problem):
         return Plan(dense=False, periods=periods, least_patience=100)
-    isotropic = any(isinstance(p.function, TotalVariation) and p.function.p == 2 for p in problem.penalties)
+    isotropic = any(regions.is_isotropic(penalty) for penalty in problem.penalties)
     below = ISOTROPIC_POLISH_BELOW if isotropic else Plan.polish_below
     return polishing(Plan(dense=False, polish_below=below), problem)
 
@@ -100,8 +100,7 @@ def matrices_fit(problem: Problem) -> bool:
     """Whether all maps may be written as matrices."""
     rows = sum(math.prod(q.map.out_shape) for q in problem.quadratics)
     for penalty in problem.penalties:
-        shape = penalty.map.out_shape
-        rows += math.prod(shape) * (len(shape) if isinstance(penalty.function, TotalVariation) else 1)
+        rows += math.prod(inner_shape(penalty))
     # an image is no faster as a matrix however small it is: a Newton step costs the cube of its pixels
     image = problem.size > SMALLEST_IMAGE and regions.applies(problem)
     return problem.size * rows <= DENSE_ENTRIES and not image

@@ -25,8 +25,7 @@ from jax import Array, lax
 
 from admm_jax.operators.base import Difference
 from admm_jax.problem import Penalty, Point, Problem
-from admm_jax.prox.functions import Box
-from admm_jax.prox.total_variation import TotalVariation
+from admm_jax.prox.base import Variation
 from admm_jax.pytree import pytree_dataclass
 from admm_jax.solver.certificate import stationarity
 from admm_jax.solver.linear import conjugate_gradients, normal
@@ -138,23 +137,35 @@ def applies(problem: Problem) -> bool:
     """Whether this polishing knows the problem: one variable, one TV on it, bounds on it, quadratics."""
     if len(problem.variables) != 1:
         return False
-    kinds = [_kind(penalty) for penalty in problem.penalties]
-    return kinds.count("tv") == 1 and all(kind in ("tv", "box") for kind in kinds)
+    functions = [penalty.function for penalty in problem.penalties]
+    if any(penalty.map.identity_on is None for penalty in problem.penalties):
+        return False
+    variations = [function.variation() is not None for function in functions]
+    return sum(variations) == 1 and all(f.is_box or tv for f, tv in zip(functions, variations, strict=True))
 
 
-def _kind(penalty: Penalty) -> str:
-    if penalty.map.identity_on is None:
-        return "other"
-    if isinstance(penalty.function, TotalVariation):
-        return "tv"
-    return "box" if isinstance(penalty.function, Box) else "other"
+def is_isotropic(penalty: Penalty) -> bool:
+    """Whether it is an isotropic total variation."""
+    variation = penalty.function.variation()
+    return variation is not None and variation.isotropic
 
 
-def tv_of(problem: Problem) -> tuple[int, TotalVariation]:
+def boxes_of(problem: Problem) -> dict[int, tuple[Array, Array, Array]]:
+    """(lower, upper, offset) of each penalty that is lower <= x + offset <= upper, where polishing `applies`."""
+    out = {}
+    for i, penalty in enumerate(problem.penalties):
+        ends = penalty.function.bounds() if penalty.function.is_box else None
+        if ends is not None:
+            out[i] = (*ends, penalty.offset)
+    return out
+
+
+def tv_of(problem: Problem) -> tuple[int, Variation]:
     """The total variation of a problem, and which penalty it is."""
     for i, penalty in enumerate(problem.penalties):
-        if isinstance(penalty.function, TotalVariation):
-            return i, penalty.function
+        variation = penalty.function.variation()
+        if variation is not None:
+            return i, variation
     raise ValueError("regions: the problem has no total variation")
 
 
@@ -174,16 +185,16 @@ def polish(
     difference = Difference(shape)
     weight = jnp.broadcast_to(tv.weight, field.shape).astype(dtype)
     signs = jnp.sign(field)
-    boxes = [(p.function, p.offset) for p in problem.penalties if isinstance(p.function, Box)]
+    boxes = boxes_of(problem)
     none = tuple(jnp.zeros((), dtype) for _ in problem.penalties)
     curvature_of = region_curvature(problem, point, name)
 
     def inside(x: Array) -> tuple[Array, Array]:
         """x clipped to its bounds, and where it lies on one."""
         held = jnp.zeros(shape, bool)
-        for box, offset in boxes:
-            clipped = jnp.clip(x + offset, box.lower, box.upper)
-            held = held | (clipped <= box.lower) | (clipped >= box.upper)
+        for lower, upper, offset in boxes.values():
+            clipped = jnp.clip(x + offset, lower, upper)
+            held = held | (clipped <= lower) | (clipped >= upper)
             x = clipped - offset
         return x, held
 
@@ -255,12 +266,9 @@ def complete(
     e = tuple(q.map(point) - q.data for q in problem.quadratics)
     nothing = tuple(jnp.zeros_like(x) for _ in problem.penalties)
     force = stationarity(problem, e, nothing, zero)[name]
-    tv: TotalVariation = problem.penalties[tv_index].function  # pyright: ignore[reportAssignmentType]
-    bounds = {
-        i: (x + penalty.offset >= penalty.function.upper, x + penalty.offset <= penalty.function.lower)
-        for i, penalty in enumerate(problem.penalties)
-        if isinstance(penalty.function, Box)
-    }
+    _, tv = tv_of(problem)
+    boxes = boxes_of(problem).items()
+    bounds = {i: (x + offset >= upper, x + offset <= lower) for i, (lower, upper, offset) in boxes}
     up, down = jnp.zeros(x.shape, bool), jnp.zeros(x.shape, bool)
     for at_upper, at_lower in bounds.values():
         up, down = up | at_upper, down | at_lower

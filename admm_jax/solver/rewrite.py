@@ -1,6 +1,6 @@
 """Rewrites of a problem into an equivalent one: problem in, problem out.
 
-`lift`      TV(v) becomes h(D v), with h a plain l1 or group norm
+`lift`      a g that is h after a map D, as TV(v) = h(D v), becomes h, and D a part of the map
 `densify`   all variables become one vector, every map a matrix
 """
 
@@ -12,9 +12,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from admm_jax.operators.base import Difference, MatMul, Operator, Reshape
+from admm_jax.operators.base import MatMul, Operator, Reshape
 from admm_jax.problem import Chain, LinearMap, Penalty, Point, Problem, Quadratic
-from admm_jax.prox.total_variation import TotalVariation
 from admm_jax.pytree import replace
 
 VECTOR = "x"  # the name of the single variable of a densified problem
@@ -26,17 +25,23 @@ def extend(linear_map: LinearMap, op: Operator) -> LinearMap:
     return LinearMap(chains, op.out_shape)
 
 
+def inner_shape(penalty: Penalty) -> tuple[int, ...]:
+    """The shape of the duals of a penalty, and of what its h acts on."""
+    op, _ = penalty.function.inner(penalty.map.out_shape)
+    return penalty.map.out_shape if op is None else op.out_shape
+
+
 def lift_penalty(penalty: Penalty) -> Penalty:
-    """TV(A x + b) = h(D A x + D b); other penalties are their own lift."""
-    if not isinstance(penalty.function, TotalVariation):
+    """h(D (A x + b)) = h(D A x + D b); a penalty without a D, such as that of TV, is its own lift."""
+    op, function = penalty.function.inner(penalty.map.out_shape)
+    if op is None:
         return penalty
-    difference = Difference(penalty.map.out_shape)
-    offset = difference(jnp.broadcast_to(penalty.offset, penalty.map.out_shape))
-    return Penalty(penalty.function.lifted(), extend(penalty.map, difference), offset, penalty.label)
+    offset = op(jnp.broadcast_to(penalty.offset, penalty.map.out_shape))
+    return Penalty(function, extend(penalty.map, op), offset, penalty.label)
 
 
 def lift(problem: Problem) -> Problem:
-    """The same problem with every total variation written on the differences."""
+    """The same problem with every g = h D written as h, total variation on the differences."""
     return replace(problem, penalties=tuple(lift_penalty(penalty) for penalty in problem.penalties))
 
 

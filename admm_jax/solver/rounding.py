@@ -16,7 +16,6 @@ a factor, v is rounded relative to itself, so that there eps |x| is left out.
 
 from __future__ import annotations
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -67,8 +66,8 @@ def has_magnitude(linear_map: LinearMap) -> bool:
 
 
 def rise(penalty: Penalty, v: Array, delta: Array) -> Array:
-    """<g'(|v| + delta), delta>: no change of v by delta moves g by more."""
-    return jax.jvp(penalty.function, (jnp.abs(v) + delta,), (delta,))[1]
+    """What a change of v by delta may change g by."""
+    return penalty.function.rise(v, delta)
 
 
 def floor(problem: Problem, x: Point, size: Array) -> tuple[Array, Array]:

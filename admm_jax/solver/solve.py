@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import jax
@@ -11,9 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from admm_jax.operators.base import Difference, Operator
+from admm_jax.operators.base import Operator
 from admm_jax.problem import Chain, LinearMap, Penalty, Point, Problem, Quadratic
-from admm_jax.prox.total_variation import TotalVariation
 from admm_jax.pytree import replace
 from admm_jax.solution import History, Solution
 from admm_jax.solver.equilibrate import equilibrate, find_scaling
@@ -99,10 +99,12 @@ def fits(state: Any, problem: Problem, plan: Plan) -> bool:
         frames = [plan.periods] * (len(problem.penalties) + len(problem.quadratics))
         return isinstance(state, State) and [np.shape(z) for z in state.z] == frames
     for penalty in problem.penalties:
-        shape, is_tv = penalty.map.out_shape, isinstance(penalty.function, TotalVariation)
-        differences = Difference(shape).out_shape if is_tv else (0,)
-        splits.append(differences if is_tv and plan.dense else shape)
-        fields.append((0,) if plan.dense else differences)
+        shape, function = penalty.map.out_shape, penalty.function
+        if plan.dense:
+            op, function = function.inner(shape)
+            shape = shape if op is None else op.out_shape
+        splits.append(shape)
+        fields.append(jax.eval_shape(partial(function.memory, shape, np.float32)).shape)
     if not isinstance(state, State):
         return False
     return [np.shape(z) for z in state.z] == splits and [np.shape(f) for f in state.fields] == fields

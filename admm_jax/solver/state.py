@@ -9,7 +9,6 @@ import jax.scipy.linalg as jsl
 from jax import Array
 
 from admm_jax.problem import Point, Problem
-from admm_jax.prox.total_variation import TotalVariation
 from admm_jax.pytree import pytree_dataclass
 from admm_jax.solver.plan import Plan
 from admm_jax.solver.rewrite import VECTOR, matrix_of
@@ -132,8 +131,9 @@ def initial_rho(problem: Problem, workspace: Workspace, x: Point, curvature: Arr
     for penalty in problem.penalties:
         v = penalty.map(x) + penalty.offset
         size = jnp.sqrt(jnp.mean(v * v))
-        if isinstance(penalty.function, TotalVariation):
-            strength = TV_PENALTY * jnp.mean(jnp.asarray(penalty.function.weight, dtype))
+        variation = penalty.function.variation()
+        if variation is not None:
+            strength = TV_PENALTY * jnp.mean(jnp.asarray(variation.weight, dtype))
             # without quadratics nothing of the data is known but the units, in which images are of the size one
             size = jnp.where(squared > tiny, size, 1)
             damped = jnp.minimum(strength * jnp.sqrt(mean / jnp.where(squared > tiny, largest, 1)), largest * size)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -25,6 +26,16 @@ def flipped(x):
 
 def scaled_sum(x, w):
     return (x * w).sum(axis=0)
+
+
+class Absolute:
+    """g(v) = sum |v|, by its prox alone."""
+
+    def __call__(self, v):
+        return jnp.sum(jnp.abs(v))
+
+    def prox(self, v, step):
+        return v - jnp.clip(v, -step, step)
 
 
 SAMPLES = {
@@ -60,6 +71,7 @@ SAMPLES = {
     "concatenate": [admm.hstack([X, 2 * X]), admm.vstack([U, W, U[:1]]), admm.hstack([W, U]), admm.vstack([X, X])],
     "roll": [admm.roll(X, 1), admm.roll(U, -2, axis=1), admm.roll(U, 7), admm.roll(abs(U), 4, axis=0)],
     "linear": [admm.linear(flipped, U), admm.linear(scaled_sum, U, W)],
+    "penalty": [admm.penalty(Absolute(), U)],
     "sum_squares": [admm.sum_squares(X - 1), admm.sum_squares(U)],
 }
 CASES = [(name, i) for name, samples in SAMPLES.items() for i in range(len(samples))]

@@ -15,34 +15,8 @@ from admm_jax.prox import dual_ascent
 from admm_jax.prox.functions import L1, Box, GroupL2, Hinge, Huber, L1Ball, L2Ball, LInf
 from admm_jax.prox.projections import project_l1_ball, project_l2_ball, safe_norm
 from admm_jax.prox.total_variation import TotalVariation
+from tests.prox.functions import FUNCTIONS, RNG, SHAPE
 
-SHAPE = (3, 4)
-RNG = np.random.default_rng(0)
-WEIGHT = np.where(RNG.random(SHAPE) < 0.2, 0, RNG.uniform(0.2, 2, SHAPE))  # some are zero
-LOWER = np.where(RNG.random(SHAPE) < 0.3, -np.inf, RNG.uniform(-1, 0, SHAPE))
-UPPER = np.where(RNG.random(SHAPE) < 0.3, np.inf, RNG.uniform(0, 1, SHAPE))
-UPPER[0, :2] = LOWER[0, :2] = [0.3, -0.2]  # two entries are fixed
-PIXELS = RNG.uniform(0, 2, SHAPE[1:])
-
-FUNCTIONS = {
-    "L1": lambda t: L1(t(0.7)),
-    "L1 weighted": lambda t: L1(t(WEIGHT)),
-    "L1 weightless": lambda t: L1(t(0.0)),
-    "Huber": lambda t: Huber(t(1.3), t(0.5)),
-    "Huber weighted": lambda t: Huber(t(WEIGHT), t(WEIGHT + 0.1)),
-    "Hinge": lambda t: Hinge(t(0.8)),
-    "Hinge weighted": lambda t: Hinge(t(WEIGHT)),
-    "GroupL2": lambda t: GroupL2(t(0.9), (0, 1)),
-    "GroupL2 of columns": lambda t: GroupL2(t(PIXELS), (0,)),
-    "LInf": lambda t: LInf(t(0.9)),
-    "LInf weightless": lambda t: LInf(t(0.0)),
-    "Box": lambda t: Box(t(LOWER), t(UPPER)),
-    "Box of equalities": lambda t: Box(t(WEIGHT), t(WEIGHT)),
-    "L2Ball": lambda t: L2Ball(t(1.1)),
-    "L2Ball of radius zero": lambda t: L2Ball(t(0.0)),
-    "L1Ball": lambda t: L1Ball(t(1.4)),
-    "L1Ball of radius zero": lambda t: L1Ball(t(0.0)),
-}
 DTYPES = {"float64": 1e-12, "float32": 2e-5}
 
 

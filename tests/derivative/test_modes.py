@@ -199,6 +199,7 @@ class TestVariationAndAnotherTerm:
     def test_its_offset(self, of, at, direction, expected):
         agree(lambda e: of(c=DATA, e=e), at, direction, expected)
 
+    @pytest.mark.slow
     def test_a_bound_on_a_flat_region(self):
         """x_0 to x_2 are held together by the variation and at the bound: one number moves all of them.
 

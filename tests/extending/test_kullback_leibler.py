@@ -94,6 +94,7 @@ def test_a_gap_counts_what_is_missing(double):
     assert float(coarse.objective) - best <= float(coarse.gap) * abs(float(coarse.objective)) + 1e-9
 
 
+@pytest.mark.slow
 def test_it_is_differentiated(double):
     """Forward and reverse, in lam and in the counts, against central differences; without a warning."""
     model, h = regression(), 1e-5
@@ -111,6 +112,7 @@ def test_it_is_differentiated(double):
     np.testing.assert_allclose(reverse, (run(at[0], at[1] + change) - run(at[0], at[1] - change)) / (2 * h), atol=2e-4)
 
 
+@pytest.mark.slow
 def test_the_objective_has_its_derivative(double):
     """It is negative here, and its infimum over v depends on the counts too."""
     model, h, at = regression(), 1e-5, jnp.asarray(COUNTS)

@@ -87,6 +87,7 @@ def test_it_is_solved_and_certified():
     assert pytest.approx(cost.value, rel=1e-7) == model.ObjVal
 
 
+@pytest.mark.slow
 def test_it_is_differentiated(double):
     """In its own weights, and in the weight of the term; a batch is its elements one by one."""
     lam = admm.Param("lam", nonneg=True)
@@ -109,6 +110,7 @@ def test_it_is_differentiated(double):
     np.testing.assert_allclose(batch[0].ravel(), np.linalg.lstsq(A, B)[0], atol=1e-9)
 
 
+@pytest.mark.exhaustive
 def test_the_objective_has_its_derivative(double):
     model, at = model_of(admm.Param("lam", nonneg=True)), jnp.asarray(WEIGHTS)
 

@@ -55,6 +55,7 @@ def test_it_is_linear_with_its_own_adjoint():
     check_operator(radon, (SIZE, SIZE), 0.3)
 
 
+@pytest.mark.slow
 def test_it_is_reconstructed_and_certified():
     phantom, sinogram = observed()
     given = {"sinogram": sinogram, "lam": 2e-3, "offset": 0.3}

@@ -54,6 +54,7 @@ def test_it_keeps_the_contract():
     check_function(AtMost(np.array([0.0, 1.0, -0.5])), (3,))
 
 
+@pytest.mark.slow
 def test_it_is_the_bound_of_the_language():
     """Values, objective, gap and their derivatives in the bound."""
     with jax.enable_x64(True):

@@ -37,6 +37,7 @@ def test_learn_lambda_is_as_good_as_the_grid_in_a_few_solves(capsys, tmp_path):
     assert (tmp_path / "figure.png").stat().st_size > 10_000
 
 
+@pytest.mark.slow
 def test_lambda_without_truth_prints_what_each_criterion_loses(capsys):
     run("lambda_without_truth", "--size", 32, "--no-figure")
     out = capsys.readouterr().out

@@ -86,7 +86,8 @@ def _newton(
 ) -> tuple[Array, Point, tuple[Array, ...], Certificate]:
     """(whether it is better, x, duals, certificate) of the pair (x, duals), of matrices, after Newton's method."""
     vector, e, polished = newton.polish(dense, workspace, x[VECTOR], duals, rho)
-    better = _charged(dense, {VECTOR: vector}, polished, units) < _charged(dense, x, duals, units)
+    new, old = _charges(dense, ({VECTOR: vector}, polished), (x, duals), units)
+    better = new < old
     point = candidate(dense, {VECTOR: vector}, None)
     zero = {VECTOR: jnp.zeros_like(vector)}
     first = certificate_of(dense, point, e, polished, zero, units)
@@ -164,9 +165,8 @@ def _matrix_free(problem: Problem, plan: Plan, run: Run, settings: Settings, goa
         point, duals = _polished(problem, run, point, duals, due, settings)
         polished = point, duals
 
-        def no_worse() -> Array:  # the map is a loop: what it does is compiled once
-            pairs = jax.tree.map(lambda *parts: jnp.stack(parts), polished, raw)
-            new, old = lax.map(lambda pair: _charged(lifted, pair[0], pair[1], run.units), pairs)
+        def no_worse() -> Array:
+            new, old = _charges(lifted, polished, raw, run.units)
             return new <= old
 
         took = lax.cond(due, no_worse, lambda: jnp.zeros((), bool))
@@ -225,6 +225,14 @@ def _charged(lifted: Problem, x: Point, duals: tuple[Array, ...], units: Units) 
     zero = {name: jnp.zeros_like(value) for name, value in x.items()}
     e = tuple(q.map(x) - q.data for q in lifted.quadratics)
     return likely(lifted, x, e, duals, stationarity(lifted, e, duals, zero), units)
+
+
+def _charges(
+    lifted: Problem, first: tuple[Point, tuple[Array, ...]], second: tuple[Point, tuple[Array, ...]], units: Units
+) -> Array:
+    """`_charged` of two pairs (x, duals): the map is a loop, so that it is compiled once."""
+    pairs = jax.tree.map(lambda *parts: jnp.stack(parts), first, second)
+    return lax.map(lambda pair: _charged(lifted, *pair, units), pairs)
 
 
 def _after_polish(

@@ -232,7 +232,7 @@ def _charges(
 ) -> Array:
     """`_charged` of two pairs (x, duals): the map is a loop, so that it is compiled once."""
     pairs = jax.tree.map(lambda *parts: jnp.stack(parts), first, second)
-    return lax.map(lambda pair: _charged(lifted, *pair, units), pairs)
+    return lax.map(lambda pair: _charged(lifted, pair[0], pair[1], units), pairs)
 
 
 def _after_polish(

@@ -1,4 +1,7 @@
-"""Derivatives of random models of every atom and constraint, in random directions, against differences of solves."""
+"""Derivatives of random models of every atom and constraint, in random directions, against differences of solves.
+
+As they come, and with every variable, row and term and the cost in units of its own, from 10^-SPAN to 10^SPAN.
+"""
 
 from __future__ import annotations
 
@@ -20,18 +23,21 @@ from admm_jax.solver.solve import prepare
 from admm_jax.status import Status
 from tests.models import quick_jit
 from tests.solver.random_models import random_case
+from tests.solver.scaled_models import random_units, scaled
 
 STRUCTURES, SEEDS = range(75), range(5)
 RIDGED = {1, 2, 3, 4}  # most models as they come have many solutions: with these seeds they have one
 TOGETHER = {2, 3, 4}  # and with these, kinks that lie on each other stay there: apart, most have no derivative
 SAMPLE = [3, 7, 13, 19]
 STEPS = 1e-5, 1e-3
+SPAN = 6.0
 
 
 def a_change(problem, scale, rng, *, apart=True):
     """A random change of every number of the problem by about a tenth, that keeps what is equal equal.
 
     With `apart`, offsets of zero change too: of two terms that hold the same entries, each then asks for another thing.
+    With a `scale` of zero no number that is zero changes.
     """
 
     def relative(leaf):
@@ -58,12 +64,13 @@ def a_change(problem, scale, rng, *, apart=True):
     return replace(change, quadratics=quadratics, penalties=tuple(penalties))
 
 
-def with_ridge(problem, scale, rng):
-    """The problem with sum 0.1 ||x - c||^2 / 2, so that no two x are equally good."""
+def with_ridge(problem, scale, rng, units, cost):
+    """The problem with sum 0.1 ||x - c||^2 / 2, so that no two x are equally good; in x^ = units x, f^ = cost f."""
     ridge = tuple(
-        Quadratic(LinearMap((Chain((), name),), shape), scale * rng.normal(size=shape), np.float64(0.1))
+        Quadratic(LinearMap((Chain((), name),), shape), units[name] * scale * rng.normal(size=shape),
+                  0.1 * cost / np.broadcast_to(units[name], shape) ** 2)
         for name, shape in problem.variables
-    )
+    )  # fmt: skip
     return replace(problem, quadratics=problem.quadratics + ridge)
 
 
@@ -83,17 +90,23 @@ class Line:
     units: Callable
 
 
-def line(structure: int, seed: int, **options) -> Line:
-    """The line through a random model, prepared as `Model.solve` would; call it with 64-bit numbers enabled."""
+def line(structure: int, seed: int, span: float = 0.0, **options) -> Line:
+    """The line through a random model, prepared as `Model.solve` would; call it with 64-bit numbers enabled.
+
+    With a `span` the model is in random units; its objective and the probe are in those of the base model.
+    """
     case = random_case(structure, seed)
     rng = np.random.default_rng([7, structure, seed])
     options = {**case.model._options, "derivative_warning": False, **options}
-    problem = case.model.problem(case.params)
-    problem = with_ridge(problem, case.scale, rng) if seed in RIDGED else problem
+    other = scaled(case, random_units(structure, seed, span)) if span else None
+    problem = (case.model if other is None else other.model).problem(case.params)
+    cost, own = (1.0, dict.fromkeys(dict(problem.variables), 1.0)) if other is None else (other.cost, other.units)
+    problem = with_ridge(problem, case.scale, rng, own, cost) if seed in RIDGED else problem
     problem, plan, dtype = prepare(problem, options)
     problem = jax.tree.map(jnp.asarray, problem)
-    change = a_change(problem, case.scale, rng, apart=seed not in TOGETHER)
-    weights = {name: jnp.asarray(rng.normal(size=shape)) for name, shape in problem.variables}
+    # of other units no absolute change is known
+    change = a_change(problem, 0.0 if span else case.scale, rng, apart=seed not in TOGETHER)
+    weights = {name: jnp.asarray(rng.normal(size=shape) / own[name]) for name, shape in problem.variables}
 
     def moved_by(t):
         return jax.tree.map(lambda a, b: a if b.dtype == float0 else a + t * b, problem, change)
@@ -104,11 +117,11 @@ def line(structure: int, seed: int, **options) -> Line:
         made_of = t, lambda t: moved_by(t).penalties
         solution = solve(moved, settings, problem.zeros(dtype), None, plan=plan, dtype=dtype, made_of=made_of)
         probe = sum(jnp.sum(weights[name] * solution[name]) for name in weights)
-        return jnp.stack([solution.objective, probe]), solution
+        return jnp.stack([solution.objective / cost, probe]), solution
 
     def units(solution):
         extent = sum(float(jnp.sum(jnp.abs(weights[name] * solution[name]))) for name in weights)
-        return np.array([abs(float(solution.objective)) + 1e-2 * case.scale**2, extent + case.scale])
+        return np.array([abs(float(solution.objective)) / cost + 1e-2 * case.scale**2, extent + case.scale])
 
     return Line(case.log, solved, units)
 
@@ -132,12 +145,12 @@ def slopes_of(along: Line):
     return None
 
 
-def check(structure: int, seed: int) -> str:
+def check(structure: int, seed: int, span: float = 0.0) -> str:
     """What was shown of this model's derivative: "exact"; "kink", between the one-sided ones; "flagged", NaN where
     there is none; "cautious", NaN although differences agree; "edge", nothing, for there are no differences.
     """
     with jax.enable_x64(True):
-        along = line(structure, seed)
+        along = line(structure, seed, span)
         tangent_at = tangent_of(along)
         tangent, solution = tangent_at(0.0)
         assert Status(int(solution.status)) is Status.SOLVE_OPT_SUCCESS, along.log
@@ -223,6 +236,19 @@ def test_sample(structure):
 def test_all(structure):
     for seed in SEEDS:
         check(structure, seed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("structure", SAMPLE[1:3])
+def test_sample_in_other_units(structure):
+    assert check(structure, 1, SPAN) == "exact"
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("structure", STRUCTURES)
+def test_all_in_other_units(structure):
+    for seed in SEEDS:
+        check(structure, seed, SPAN)
 
 
 @pytest.mark.slow

@@ -112,7 +112,7 @@ class _Rewriter:
 
 
 class Scaled(NamedTuple):
-    """The model in other units; `case` is the base one, x^ = x / units[x], f^ = f / cost."""
+    """The model in other units; `case` is the base one, x^ = units[x] x, f^ = cost f."""
 
     model: admm.Model
     case: Case

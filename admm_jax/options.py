@@ -102,7 +102,7 @@ ALIASES: dict[str, str] = {
 }
 
 
-def resolve(name: Any) -> str:
+def own_name(name: Any) -> str:
     """The option's own name.
 
     Raises:
@@ -126,7 +126,7 @@ def checked(name: str, value: Any) -> Any:
     Raises:
         DataError: it is of the wrong kind or out of range.
     """
-    option = OPTIONS[resolve(name)]
+    option = OPTIONS[own_name(name)]
     if value is None and option.default is None:
         return None
     if option.kind is tuple:
@@ -172,7 +172,7 @@ def merged(base: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """
     out, seen = dict(base), {}
     for name, value in given.items():
-        own = resolve(name)
+        own = own_name(name)
         if own in seen:
             raise DataError(f"options {seen[own]!r} and {name!r} are the same one, given twice")
         seen[own] = name

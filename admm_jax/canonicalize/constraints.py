@@ -39,7 +39,7 @@ def add_constraint(assembly: Assembly, constraint: Constr) -> None:
     if all(is_affine(term) for _, term in free):
         terms = tuple(term if positive else Apply("negative", (term,), term.shape) for positive, term in free)
         whole = Apply("add", terms, np.broadcast_shapes(*(term.shape for term in terms)))
-        lower, upper = interval(sense, bound)
+        lower, upper = bounds_of(sense, bound)
         assembly.bound(assembly.affine(whole).broadcast(shape), lower, upper, label)
         return
     if len(free) > 1:
@@ -68,7 +68,7 @@ def _sides(constraint: Constr) -> tuple[list[tuple[bool, Expr]], list[tuple[bool
     return [(True, t) for _, t in free], [(not p, t) for p, t in constant], OPPOSITE[constraint.sense]
 
 
-def interval(sense: str, bound: Any) -> tuple[Any, Any]:
+def bounds_of(sense: str, bound: Any) -> tuple[Any, Any]:
     """(lower, upper) of `sense bound`."""
     return (-np.inf if sense == "<=" else bound), (np.inf if sense == ">=" else bound)
 

@@ -89,7 +89,7 @@ def has_curved_groups(problem: Problem, plan: Plan) -> bool:
     return any(is_direct and penalty.function.unbounded_curvature for penalty, is_direct in pairs)
 
 
-def extent(problem: Problem, x: Point) -> Array:
+def solution_scale(problem: Problem, x: Point) -> Array:
     """The largest entry of x, or what the data say of it."""
     told = initial_units(problem, data_point(problem, right_hand_side(problem, dtype_of(x)))[0])
     return lax.stop_gradient(larger(told.point, size_of(x)))
@@ -103,7 +103,7 @@ def read(problem: Problem, x: Point, duals: tuple[Array, ...]) -> tuple[Reading,
     of its size: it counts as half the digits of x at least, and of what the data say of x, which may be zero.
     """
     out = []
-    largest = extent(problem, x)
+    largest = solution_scale(problem, x)
     least = largest * jnp.finfo(largest.dtype).eps ** 0.5
     for penalty, dual in zip(lift(problem).penalties, duals, strict=True):
         v = penalty.map(x) + penalty.offset

@@ -29,8 +29,8 @@ from jax.custom_derivatives import SymbolicZero
 from jax.dtypes import float0
 from jax.flatten_util import ravel_pytree
 
-from admm_jax.derivative.active import extent
-from admm_jax.derivative.conditions import Duals, Linearised, changes, forward, right_hand_side, scaled
+from admm_jax.derivative.active import solution_scale
+from admm_jax.derivative.conditions import Duals, Linearised, add_scaled_duals, changes, forward, system_right_hand_side
 from admm_jax.derivative.tell import REVERSE, Teller
 from admm_jax.problem import Penalty, Problem
 from admm_jax.pytree import replace
@@ -130,7 +130,7 @@ def arriving(problem: Problem, shadows: tuple[Array, ...], system: Linearised) -
     as the largest: where x is zero but for rounding, so is the change of A x.
     """
     still = jax.tree.map(lambda leaf: jnp.zeros_like(leaf) if _is_floating(leaf) else _float0(leaf), problem)
-    unit = extent(problem, system.x)
+    unit = solution_scale(problem, system.x)
     far = {name: value + unit * probe_signs(value.shape, value.dtype) for name, value in system.x.items()}
 
     def values(q: Problem) -> Duals:
@@ -138,10 +138,10 @@ def arriving(problem: Problem, shadows: tuple[Array, ...], system: Linearised) -
 
     def of(channel: tuple[Array, ...]) -> tuple[Array, Array]:
         change = replace(still, penalties=with_floating(problem.penalties, list(channel)))
-        shift, (_, s) = right_hand_side(problem, change, system)
+        shift, (_, s) = system_right_hand_side(problem, change, system)
         _, _, reacted = changes(problem, change, system)
         moved = jax.jvp(values, (problem,), (change,))[1]
-        whole = scaled(scaled(moved, 1, forward(system, shift)), 1, reacted)
+        whole = add_scaled_duals(add_scaled_duals(moved, 1, forward(system, shift)), 1, reacted)
         return ravel_pytree(s)[0], ravel_pytree(whole)[0]
 
     line, whole = jax.vmap(of)(shadows)

@@ -115,7 +115,7 @@ def complement(system: Linearised, v: Duals) -> Duals:
     return tuple(a - b for a, b in zip(v, jacobian(system, v), strict=True))
 
 
-def scaled(a: Duals, factor: Array | float, b: Duals) -> Duals:
+def add_scaled_duals(a: Duals, factor: Array | float, b: Duals) -> Duals:
     """a + factor b."""
     return tuple(u + factor * v for u, v in zip(a, b, strict=True))
 
@@ -147,14 +147,14 @@ def system_at(problem: Problem, plan: Plan, solution: Solution, factor: Array | 
     return replace(system, sigma=lax.stop_gradient(STIFFNESS[dtype.itemsize] * stiff))
 
 
-def apply(system: Linearised, pair: Pair) -> Pair:
+def apply_system(system: Linearised, pair: Pair) -> Pair:
     """The operator of the system on (t, dp); what is not in T maps to itself."""
     x, u = pair
     t = project(system.space, x)
     pull = add(hessian(system, t), adjoint(system, u, t))
     first = add(project(system.space, pull), subtract(x, t))
     moved = complement(system, forward(system, t))
-    return first, scaled(moved, -1 / system.sigma, jacobian(system, u))
+    return first, add_scaled_duals(moved, -1 / system.sigma, jacobian(system, u))
 
 
 def mean_eigenvalue(system: Linearised) -> Array:
@@ -166,13 +166,13 @@ def mean_eigenvalue(system: Linearised) -> Array:
     return total / system.problem.size
 
 
-def right_hand_side(problem: Problem, tangent: Problem, system: Linearised) -> tuple[Point, Pair]:
+def system_right_hand_side(problem: Problem, tangent: Problem, system: Linearised) -> tuple[Point, Pair]:
     """(displacement, right-hand side of the system) for a change `tangent` of the problem."""
     pulled, moved, reacted = changes(problem, tangent, system)
     shift = displacement(problem, tangent, system.direct, system.readings, system.space)
-    moved = scaled(moved, 1, forward(system, shift))
+    moved = add_scaled_duals(moved, 1, forward(system, shift))
     r = project(system.space, {name: -value for name, value in add(pulled, hessian(system, shift)).items()})
-    return shift, (r, scaled(reacted, -1, complement(system, moved)))
+    return shift, (r, add_scaled_duals(reacted, -1, complement(system, moved)))
 
 
 def changes(problem: Problem, tangent: Problem, system: Linearised) -> tuple[Point, Duals, Duals]:
@@ -191,7 +191,7 @@ def changes(problem: Problem, tangent: Problem, system: Linearised) -> tuple[Poi
     return jax.jvp(conditions, (problem,), (tangent,))[1]
 
 
-def multipliers(problem: Problem, tangent: Problem, system: Linearised, dx: Point, u: Duals) -> Duals:
+def multiplier_change(problem: Problem, tangent: Problem, system: Linearised, dx: Point, u: Duals) -> Duals:
     """dp of all penalties: those of the system, and of direct ones what their gradient says where nothing is held."""
     out, others = [], iter(u)
     for penalty, change, reading, is_direct in zip(
@@ -223,5 +223,5 @@ def lagrangian(problem: Problem, x: Point, readings: tuple[Reading, ...]) -> Arr
         total = total + jnp.sum(cost * x[name])
     for penalty, reading in zip(problem.penalties, readings, strict=True):
         total = total + jnp.sum(reading.p * (penalty.map(x) + penalty.offset))
-        total = total + penalty.function.rest(reading.z, reading.p)
+        total = total + penalty.function.minus_conjugate(reading.z, reading.p)
     return total

@@ -17,7 +17,7 @@ from jax.core import Tracer
 from admm_jax.derivative import linear_solve, trust
 from admm_jax.derivative.active import has_curved_groups, project
 from admm_jax.derivative.conditions import Linearised, adjoint, complement, forward, hessian, jacobian, system_at
-from admm_jax.derivative.stiff import pulled, stiff, stiff_solver
+from admm_jax.derivative.stiff import augmented_hessian, stiff, stiff_solver
 from admm_jax.problem import Point, Problem
 from admm_jax.pytree import pytree_dataclass
 from admm_jax.solution import Solution, html_table
@@ -193,7 +193,7 @@ def _condition(system: Linearised, push: Point) -> Array:
         return dot(top, operator(top))
 
     curved = greatest(curvature)
-    largest = jnp.where(curved > 0, curved, greatest(partial(pulled, system)))
+    largest = jnp.where(curved > 0, curved, greatest(partial(augmented_hessian, system)))
     inverse, _ = stiff_solver(system)
 
     def fall(_: int, v: Point) -> Point:

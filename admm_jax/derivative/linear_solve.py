@@ -31,12 +31,12 @@ from admm_jax.derivative.conditions import (
     Duals,
     Linearised,
     Pair,
+    add_scaled_duals,
     adjoint,
-    apply,
+    apply_system,
     complement,
     forward,
     hessian,
-    scaled,
 )
 from admm_jax.derivative.stiff import stiff_solver
 from admm_jax.derivative.tell import FORWARD, REVERSE, Teller
@@ -52,7 +52,7 @@ AMBIGUOUS = 1e-3  # share of a push on the multipliers that must stay for them n
 
 
 def answer(system: Linearised, r: Point, s: Duals) -> Pair:
-    """`solve` without a derivative, and without NaN where it failed."""
+    """`solve_system` without a derivative, and without NaN where it failed."""
     plain = replace(system, plan=dataclasses.replace(system.plan, derivative_nan=False))
     return _repeated(plain, stiff_solver(plain)[0], r, s, {name: jnp.zeros_like(value) for name, value in r.items()})
 
@@ -84,7 +84,7 @@ def ambiguous(system: Linearised, stiff_solve: Callable[[Point, Point], Point]) 
     probe = complement(system, part_of(jnp.sin(1 + jnp.arange(line.size, dtype=line.dtype) ** 1.5)))
     none = tuple(jnp.zeros_like(part) for part in probe)
     t, u = _repeated(system, stiff_solve, t, none, t, probe)
-    force, length = apply(system, (t, u))
+    force, length = apply_system(system, (t, u))
     left, whole = _size(u), _size(probe)
     tol = SOLVED[left.dtype.itemsize] * left / jnp.where(whole > 0, whole, 1)  # of what the probe itself would do
     unanswered = (norm(force) <= tol * norm(adjoint(system, probe, t))) & (_size(length) <= tol * whole / system.sigma)
@@ -94,7 +94,7 @@ def ambiguous(system: Linearised, stiff_solve: Callable[[Point, Point], Point]) 
     return tuple(jnp.where(exists & (jnp.abs(part) > least), part, 0) for part in u)
 
 
-def solve(
+def solve_system(
     system: Linearised,
     r: Point,
     s: Duals,
@@ -143,7 +143,7 @@ def solve(
         r, s = rhs
         bent = complement(frozen, s)
         t, u = checked(REVERSE, _repeated(frozen, stiff_solve, r, bent, begin), (r, bent))
-        y = scaled(u, frozen.sigma, scaled(forward(frozen, project(frozen.space, t)), -1, s))
+        y = add_scaled_duals(u, frozen.sigma, add_scaled_duals(forward(frozen, project(frozen.space, t)), -1, s))
         return t, y
 
     def doubtful(y: Duals) -> Array:
@@ -168,7 +168,7 @@ def solve(
         return lambda b: ravel_pytree(f(parts_of(b)))[0]
 
     def operator(b: Array) -> Array:
-        return tied * flat(lambda parts: (apply(system, parts[0]), *parts[1:]))(b)
+        return tied * flat(lambda parts: (apply_system(system, parts[0]), *parts[1:]))(b)
 
     solution = lax.custom_linear_solve(
         operator, tied * vector, lambda _, b: flat(forward_solve)(b), lambda _, b: flat(reverse_solve)(b)
@@ -205,7 +205,7 @@ def _repeated(
         def body(carry: tuple) -> tuple:
             i, t, u, _, _ = carry
             t, new = update(t, u)
-            moved = _size(complement(system, scaled(new, -1, u)))
+            moved = _size(complement(system, add_scaled_duals(new, -1, u)))
             return i + 1, t, new, moved, _size(new)
 
         infinity = jnp.full((), jnp.inf, dtype)
@@ -221,7 +221,7 @@ def residual(system: Linearised, pair: Pair, rhs: Pair) -> Array:
     Forces that sum to nothing leave nothing to compare with: so the size of each is that of A^T u with signs in u.
     """
     (t, u), (r, s) = pair, rhs
-    first, second = apply(system, pair)
+    first, second = apply_system(system, pair)
     tiny = jnp.finfo(dtype_of(t)).tiny
     size = norm(r) + norm(adjoint(system, u, t)) + norm(hessian(system, t))
     for penalty, part in zip(system.general(system.problem.penalties), u, strict=True):
@@ -229,7 +229,7 @@ def residual(system: Linearised, pair: Pair, rhs: Pair) -> Array:
     worst = norm(subtract(first, r)) / jnp.maximum(size, tiny)
     if s:
         # lengths are measured in units of the force on them, so that where nothing moves rounding counts for nothing
-        left = _size(scaled(second, -1, s))
+        left = _size(add_scaled_duals(second, -1, s))
         unit = _size(s) + _size(forward(system, t)) + (_size(u) + norm(r)) / system.sigma
         worst = jnp.maximum(worst, left / jnp.maximum(unit, tiny))
     return worst

@@ -1,9 +1,9 @@
 """The solve as a differentiable function of everything that its problem is made of.
 
-`solve` is `admm_jax.solver.solve.solve` with a derivative: forward, reverse and of any order. The rule is written
-once, as a Jacobian-vector product around a linear solve that JAX can transpose. It never sees the loop: it uses
-nothing but the solution and its multipliers, so memory does not grow with iterations, and starts, rho and tolerances
-have derivative zero.
+`differentiable_solve` is `admm_jax.solver.solve.solve` with a derivative: forward, reverse and of any order. The rule
+is written once, as a Jacobian-vector product around a linear solve that JAX can transpose. It never sees the loop: it
+uses nothing but the solution and its multipliers, so memory does not grow with iterations, and starts, rho and
+tolerances have derivative zero.
 
     dx           the linear system of `conditions.py`
     d objective  = the derivative of the Lagrangian at fixed (x, p): the envelope theorem (Danskin 1967)
@@ -33,9 +33,9 @@ from jax.dtypes import float0
 from admm_jax.derivative import linear_solve, trust
 from admm_jax.derivative.active import has_curved_groups, project
 from admm_jax.derivative.ambiguity import arriving, shadow
-from admm_jax.derivative.conditions import lagrangian, multipliers, right_hand_side, system_at
+from admm_jax.derivative.conditions import lagrangian, multiplier_change, system_at, system_right_hand_side
 from admm_jax.derivative.tell import program_number
-from admm_jax.derivative.units import Units
+from admm_jax.derivative.units import ScaledProblem
 from admm_jax.precision import full_precision
 from admm_jax.problem import Penalty, Point, Problem
 from admm_jax.pytree import replace
@@ -45,8 +45,7 @@ from admm_jax.solver.plan import Plan, polishing
 from admm_jax.solver.programs import Program
 from admm_jax.solver.rewrite import lift
 from admm_jax.solver.settings import Settings, finishing
-from admm_jax.solver.solve import in_stages
-from admm_jax.solver.solve import solve as solve_only
+from admm_jax.solver.solve import in_stages, solve
 from admm_jax.solver.state import State
 from admm_jax.solver.vectors import add
 
@@ -63,14 +62,25 @@ def tangent_of(
 ) -> tuple[Point, Array, tuple]:
     """(dx, d objective, dp) at a solution for a change of the problem; linear in it, and transposable.
 
-    `push` is a force of its own on x, and `guess` where the adjoint system starts (see `solve`). `shadows`: the change
-    of the penalties in the channels of `ambiguity.py`, if any may move the kink of a term.
+    Args:
+        problem: The problem, of n unknowns x.
+        change: Its tangent, a `Problem` of the same structure.
+        plan: How the problem is solved.
+        solution: The solution of `problem`, with its multipliers p.
+        push: A force on x beside that of the change, of the shapes of x; None for none.
+        guess: Where the transposed system starts, of the shapes of x; None is zero.
+        shadows: The change of the penalties in the channels of `ambiguity.py`, each (CHANNELS, *shape); None where no
+            kink of a term can move.
+        program: The number of the traced program, which warns once (see `tell.program_number`).
+
+    Returns:
+        dx, of the shapes of x; d objective, a scalar; dp, of the shapes of the multipliers.
     """
     system, dtype = system_at(problem, plan, solution), solution.gap.dtype
-    shift, (r, s) = right_hand_side(problem, change, system)
+    shift, (r, s) = system_right_hand_side(problem, change, system)
     if push is not None:
         r = add(r, project(system.space, push))
-    t, u = linear_solve.solve(
+    t, u = linear_solve.solve_system(
         system,
         r,
         s,
@@ -82,7 +92,7 @@ def tangent_of(
     )
     dx = add(shift, project(system.space, t))
     value = jax.jvp(lambda q: lagrangian(lift(q), system.x, system.readings), (problem,), (change,))[1]
-    return dx, value, multipliers(problem, change, system, dx, u)
+    return dx, value, multiplier_change(problem, change, system, dx, u)
 
 
 def _measure(change: Any, dtype: Any) -> Array:
@@ -114,7 +124,7 @@ _inside = jax.jit(_solve, static_argnames=("plan", "dtype"))
 _alone = Program(_solve, "plan", "dtype")
 
 
-def solve(
+def differentiable_solve(
     problem: Problem,
     settings: Settings,
     x: Point,
@@ -168,7 +178,7 @@ def _solution(
     program: Array | None,
 ) -> Solution:
     del adjoint, shadows, program
-    run = partial(solve_only, plan=plan, dtype=dtype)
+    run = partial(solve, plan=plan, dtype=dtype)
     return (sequential_vmap(run) if plan.sequential else run)(problem, settings, x, state)
 
 
@@ -181,7 +191,7 @@ def _rule(plan: Plan, dtype: np.dtype, primals: tuple, tangents: tuple) -> tuple
     # through the rule again, so that it can be differentiated once more
     aim = finishing(settings, plan, curved=has_curved_groups(problem, plan))
     solution = _solution(plan, dtype, problem, adjoint, aim, x, state, shadows, program)
-    units = Units(problem, plan, dtype)
+    units = ScaledProblem(problem, plan, dtype)
     inner = units.solution(solution)
     dx, value, dp = units.leave(
         *tangent_of(

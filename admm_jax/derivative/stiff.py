@@ -27,16 +27,16 @@ FLOOR = {8: 1e-11, 4: 1e-6}  # of the residual, relative, by the width of the dt
 ROUGH_FLOOR = {8: 1e-7, 4: 3e-4}  # where a step costs two pairs of transforms, and the solution is known to no more
 
 
-def pulled(system: Linearised, t: Point) -> Point:
+def augmented_hessian(system: Linearised, t: Point) -> Point:
     """(M + sum sigma A^T B A) t."""
     bent = complement(system, forward(system, t))
     return add_scaled(hessian(system, t), system.sigma, adjoint(system, bent, t))
 
 
 def stiff(system: Linearised, t: Point) -> Point:
-    """`pulled` on T, the identity on the rest."""
+    """`augmented_hessian` on T, the identity on the rest."""
     inside = project(system.space, t)
-    return add(project(system.space, pulled(system, inside)), subtract(t, inside))
+    return add(project(system.space, augmented_hessian(system, inside)), subtract(t, inside))
 
 
 def _matrix(system: Linearised, like: Point) -> Array:
@@ -91,7 +91,7 @@ def stiff_solver(system: Linearised) -> tuple[Callable[[Point, Point], Point], A
     def iterative(rhs: Point, start: Point) -> Point:
         inside = onto(rhs)
         t = conjugate_gradients(
-            partial(pulled, system),
+            partial(augmented_hessian, system),
             inside,
             onto(start),
             steps=CG_STEPS,
@@ -154,7 +154,7 @@ def rough(system: Linearised, push: Point, *, steps: Array, tol: float) -> Point
         return project(system.space, stiff_solver(system)[0](r, r))
     zero = {name: jnp.zeros_like(value) for name, value in r.items()}
     inverse = _preconditioner(system, by_size=False)
-    operator, onto = partial(pulled, system), partial(project, system.space)
+    operator, onto = partial(augmented_hessian, system), partial(project, system.space)
     return conjugate_gradients(operator, r, zero, steps=steps, tol=tol, precondition=inverse, project=onto)
 
 

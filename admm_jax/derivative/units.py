@@ -25,7 +25,7 @@ from admm_jax.solver.rewrite import VECTOR, flatten, unflatten
 from admm_jax.solver.solve import internal
 
 
-class Units:
+class ScaledProblem:
     """The scaled problem of a user's one, and the ways between them.
 
     Args:

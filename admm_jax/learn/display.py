@@ -57,7 +57,7 @@ class EpochBar:
         self._bar.close()
 
 
-def resolve(progress: Any, total: int) -> Display:
+def epoch_display(progress: Any, total: int) -> Display:
     """The display that a user's word stands for: None or "none", True or "table", "bar", or a function of an `Epoch`.
 
     Raises:

@@ -15,12 +15,12 @@ import optax
 from jax import Array
 
 from admm_jax.errors import DataError, LearningError
-from admm_jax.learn.checkpoint import Progress, load, save
+from admm_jax.learn.checkpoint import Checkpoint, load, save
 from admm_jax.learn.dataset import batches, put, repeated, stacked, take
-from admm_jax.learn.display import EpochBar, resolve
+from admm_jax.learn.display import EpochBar, epoch_display
 from admm_jax.learn.outcome import Epoch, Fit, small
 from admm_jax.learn.parameters import values
-from admm_jax.learn.trial import Bind, Criterion, blank, default_bind, evaluate, solves_in, usable
+from admm_jax.learn.trial import Bind, Criterion, blank, default_bind, evaluate_criterion, solves_in, usable
 from admm_jax.model import Model
 from admm_jax.solution import Solution
 
@@ -65,7 +65,7 @@ class Fitter(NamedTuple):
 
     def one(self, params: Any, example: Mapping[str, Any], init: Solution) -> tuple[Array, Solution]:
         """(loss, solution) of one image."""
-        return evaluate(self.model, self.loss, self.bind, values(params), example, init, self.options)
+        return evaluate_criterion(self.model, self.loss, self.bind, values(params), example, init, self.options)
 
     def images(self, data: Mapping[str, Any], params: Any, what: str) -> Images:
         """The images of a data set, each starting from nowhere."""
@@ -215,11 +215,11 @@ def fit(
     )
     train = fitter.images(data, params, "data")
     held = None if validation is None else fitter.images(validation, params, "validation")
-    state = Progress(params, fitter.optimizer.init(params), params, math.inf, 0, ())
+    state = Checkpoint(params, fitter.optimizer.init(params), params, math.inf, 0, ())
     if resume is not None:
         state = load(resume, state)
     before = state.history[-1].seconds if state.history else 0.0
-    display = resolve(progress, epochs - len(state.history))
+    display = epoch_display(progress, epochs - len(state.history))
     converged, message = False, f"all {epochs} epochs done"
     try:
         while len(state.history) < epochs:
@@ -241,13 +241,13 @@ def fit(
     return _outcome(state, converged, message)
 
 
-def _outcome(state: Progress, converged: bool, message: str) -> Fit:
+def _outcome(state: Checkpoint, converged: bool, message: str) -> Fit:
     return Fit(state.best, state.params, state.best_loss, state.best_epoch, converged, message, state.history)
 
 
 def _epoch(
-    fitter: Fitter, state: Progress, train: Images, held: Images | None, began: float
-) -> tuple[Progress, Images, Images | None]:
+    fitter: Fitter, state: Checkpoint, train: Images, held: Images | None, began: float
+) -> tuple[Checkpoint, Images, Images | None]:
     """One pass over the images, and over those of the validation."""
     number = len(state.history) + 1
     params, optimizer, measured = state.params, state.optimizer, state.params

@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
-Function = Callable[[float], tuple[float, float]]
+ValueAndSlope = Callable[[float], tuple[float, float]]
 
 EDGE = 0.1  # a step stays this share of the bracket away from its ends
 LONGEST = 3.0  # and within this while there is no bracket
@@ -21,7 +21,7 @@ RETREATS = 3  # calls in a row that may fail
 AROUND = (0.4, 0.2)  # how far from a minimum the neighbourhood is looked at
 
 
-class Point(NamedTuple):
+class Evaluation(NamedTuple):
     """t, f(t) and f'(t)."""
 
     t: float
@@ -29,18 +29,18 @@ class Point(NamedTuple):
     slope: float
 
 
-class Outcome(NamedTuple):
+class ScalarResult(NamedTuple):
     """Where a search ended.
 
     Attributes:
         best: The least value seen, or the value nearest to zero.
-        points: All calls, in order; those that failed have values that are not finite.
+        evaluations: All calls, in order; those that failed have values that are not finite.
         converged: Whether the last step was within the tolerance.
         message: Why it stopped.
     """
 
-    best: Point
-    points: tuple[Point, ...]
+    best: Evaluation
+    evaluations: tuple[Evaluation, ...]
     converged: bool
     message: str
 
@@ -52,17 +52,17 @@ class _Stop(Exception):  # noqa: N818 - no error: the search has said all it can
 class _Calls:
     """The calls of one search: bounded, recorded, and taken back where they fail."""
 
-    def __init__(self, function: Function, low: float, high: float, limit: int) -> None:
+    def __init__(self, function: ValueAndSlope, low: float, high: float, limit: int) -> None:
         self.function, self.low, self.high, self.limit = function, low, high, limit
-        self.points: list[Point] = []
+        self.evaluations: list[Evaluation] = []
 
-    def __call__(self, t: float, safe: Point | None) -> Point:
+    def __call__(self, t: float, safe: Evaluation | None) -> Evaluation:
         """The function at t, or nearer to the point `safe` where it has no finite value at t."""
         for _ in range(RETREATS + 1):
-            if len(self.points) >= self.limit:
+            if len(self.evaluations) >= self.limit:
                 raise _Stop(f"stopped after {self.limit} evaluations")
-            point = Point(t, *map(float, self.function(t)))
-            self.points.append(point)
+            point = Evaluation(t, *map(float, self.function(t)))
+            self.evaluations.append(point)
             if math.isfinite(point.value) and math.isfinite(point.slope):
                 return point
             if safe is None:
@@ -70,24 +70,31 @@ class _Calls:
             t = (t + safe.t) / 2
         raise _Stop("the criterion or its derivative is not finite near the best point")
 
-    def good(self) -> list[Point]:
+    def good(self) -> list[Evaluation]:
         """Those with a value."""
-        return [p for p in self.points if math.isfinite(p.value)] or [self.points[0]]
+        return [p for p in self.evaluations if math.isfinite(p.value)] or [self.evaluations[0]]
 
-    def best(self) -> Point:
+    def best(self) -> Evaluation:
         """The first with the least value."""
         return min(self.good(), key=lambda p: p.value)
 
-    def outcome(self, quality: Callable[[Point], float], converged: bool, message: str) -> Outcome:
-        return Outcome(min(self.good(), key=quality), tuple(self.points), converged, message)
+    def outcome(self, quality: Callable[[Evaluation], float], converged: bool, message: str) -> ScalarResult:
+        return ScalarResult(min(self.good(), key=quality), tuple(self.evaluations), converged, message)
 
     def clip(self, t: float) -> float:
         return min(max(t, self.low), self.high)
 
 
-def minimum(
-    function: Function, start: float, *, low: float, high: float, tol: float = 0.03, limit: int = 12, step: float = 1.0
-) -> Outcome:
+def minimise(
+    function: ValueAndSlope,
+    start: float,
+    *,
+    low: float,
+    high: float,
+    tol: float = 0.03,
+    limit: int = 12,
+    step: float = 1.0,
+) -> ScalarResult:
     """A local minimum of f on [low, high], downhill from the start.
 
     It walks downhill, by secant steps on f', until f' changes sign or f rises; then it takes the minimum of the cubic
@@ -163,7 +170,7 @@ def _look_around(calls: _Calls) -> None:
             better = any(_neighbour(calls, best, way * distance).value < best.value for way in (-1, 1))
 
 
-def _neighbour(calls: _Calls, best: Point, distance: float) -> Point:
+def _neighbour(calls: _Calls, best: Evaluation, distance: float) -> Evaluation:
     """The point about so far from the best one; itself where the bounds leave no room for another."""
     there = [p for p in calls.good() if 0.6 <= (p.t - best.t) / distance <= 1.5]
     if there:
@@ -172,7 +179,7 @@ def _neighbour(calls: _Calls, best: Point, distance: float) -> Point:
     return best if t == best.t else calls(t, best)
 
 
-def _inside(a: Point, b: Point) -> float:
+def _inside(a: Evaluation, b: Evaluation) -> float:
     """The minimum of the cubic through both points with their slopes, well inside; else the middle."""
     width = b.t - a.t
     first = a.slope + b.slope - 3 * (b.value - a.value) / width
@@ -188,7 +195,9 @@ def _inside(a: Point, b: Point) -> float:
     return a.t + share * width
 
 
-def root(function: Function, start: float, *, low: float, high: float, tol: float = 0.01, limit: int = 12) -> Outcome:
+def find_root(
+    function: ValueAndSlope, start: float, *, low: float, high: float, tol: float = 0.01, limit: int = 12
+) -> ScalarResult:
     """The zero on [low, high] of a function that never decreases: Newton's method, inside a bracket once it has one.
 
     Args:

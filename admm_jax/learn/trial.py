@@ -127,7 +127,7 @@ def _terms(quadratics: tuple[Quadratic, ...], values: Point) -> tuple[tuple[Arra
     return predicted, observed
 
 
-def evaluate(
+def evaluate_criterion(
     model: Model,
     criterion: Criterion,
     bind: Bind,

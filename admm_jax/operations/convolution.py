@@ -108,7 +108,7 @@ def convolve(x: Any, k: Any, mode: str, flip: bool, xp: Any) -> Any:
     return full[tuple(slice(s, s + n) for s, n in zip(start, shape, strict=True))]
 
 
-def adjoint(y: Any, k: Any, x_shape: Shape, mode: str, flip: bool, xp: Any) -> Any:
+def convolve_adjoint(y: Any, k: Any, x_shape: Shape, mode: str, flip: bool, xp: Any) -> Any:
     """The transpose of `convolve` as a linear map of x."""
     start = _start(k.shape, mode, flip)
     full = out_shape(x_shape, k.shape, "full")
@@ -127,7 +127,7 @@ def _linear(e: Expr, i: int, values: Values) -> tuple[Any, ...]:
 def _adjoint(e: Expr, i: int, y: Any, values: Values) -> Any:
     full = values.xp.broadcast_to(y, e.shape)
     kernel, flip = values.dense(e.args[1]), e.op == "conv2d"
-    return adjoint(full, kernel, e.args[0].shape, e.attrs["mode"], flip, values.xp)
+    return convolve_adjoint(full, kernel, e.args[0].shape, e.attrs["mode"], flip, values.xp)
 
 
 def _latex(symbol: str) -> Any:

@@ -76,7 +76,7 @@ def _bare(e: Expr) -> Expr:
     return e
 
 
-def matrix_of(factors: list[tuple[str, Expr]], values: Values) -> tuple[Any, Any]:
+def scale_and_matrix(factors: list[tuple[str, Expr]], values: Values) -> tuple[Any, Any]:
     """(scale, matrix) of the factors; the matrix is None where there are only scalars."""
     scale: Any = 1.0
     matrix = None

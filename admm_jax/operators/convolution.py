@@ -28,8 +28,8 @@ __all__ = [
     "SparseConv2D",
     "factorise",
     "plan_convolution",
-    "prepare",
     "specialise",
+    "with_spectrum",
 ]
 
 MODES = ("full", "same", "valid")
@@ -128,7 +128,7 @@ class Conv2D(Window):
         if name in ("fft", "separable", "sparse"):
             return specialise(self, name).adjoint(y)
         apply = corr.correlate_lax if name == "lax" else corr.correlate_shift
-        return apply(y, self.taps[::-1, ::-1], corr.complement(self.kernel_shape, self.padding))
+        return apply(y, self.taps[::-1, ::-1], corr.adjoint_padding(self.kernel_shape, self.padding))
 
     def _resolve(self, x: Array) -> str:
         if self.implementation != "auto":
@@ -136,7 +136,7 @@ class Conv2D(Window):
         return plan_convolution(self, jnp.result_type(x, self.kernel), jax.default_backend(), None)[0]
 
 
-def prepare(op: Conv2D) -> FFTConv2D:
+def with_spectrum(op: Conv2D) -> FFTConv2D:
     """`op` with the kernel's spectrum computed; traceable and differentiable in the kernel."""
     op = replace(op, kernel=_as_float(op.kernel, _float_dtype(op.kernel)))
     return FFTConv2D(op.symbol(op.periods), op.in_shape, op.kernel_shape, op.mode, op.flip)
@@ -160,7 +160,7 @@ def specialise(op: Conv2D, implementation: str, dtype: DTypeLike | None = None) 
     dtype = _float_dtype(op.kernel) if dtype is None else dtype
     if implementation in ("lax", "shift", "fft"):
         op = replace(op, kernel=_as_float(op.kernel, dtype), implementation=implementation)
-        return prepare(op) if implementation == "fft" else op
+        return with_spectrum(op) if implementation == "fft" else op
     if isinstance(op.kernel, Tracer):
         raise ValueError(
             f"Conv2D: implementation {implementation!r} needs the kernel's values, but the kernel is traced"

@@ -111,7 +111,7 @@ class SeparableConv2D(Window):
         return corr.correlate_separable(x, self.columns, self.rows, self.padding)
 
     def adjoint(self, y: Array) -> Array:
-        padding = corr.complement(self.kernel_shape, self.padding)
+        padding = corr.adjoint_padding(self.kernel_shape, self.padding)
         return corr.correlate_separable(y, self.columns[:, ::-1], self.rows[:, ::-1], padding)
 
 
@@ -158,7 +158,7 @@ class SparseConv2D(Window):
 
     def adjoint(self, y: Array) -> Array:
         last = jnp.asarray(self.kernel_shape, self.offsets.dtype) - 1
-        padding = corr.complement(self.kernel_shape, self.padding)
+        padding = corr.adjoint_padding(self.kernel_shape, self.padding)
         return corr.correlate_sparse(y, self.values, last - self.offsets, self.kernel_shape, padding)
 
 
@@ -166,7 +166,7 @@ class SparseConv2D(Window):
 class FFTConv2D(Window):
     """A convolution by FFT, holding the kernel's spectrum: y = crop(irfft2(spectrum * rfft2(x))).
 
-    Made by `prepare` outside an iteration, it transforms the kernel once and not at every application.
+    Made by `with_spectrum` outside an iteration, it transforms the kernel once and not at every application.
 
     Arguments:
         spectrum: complex, (periods[0], periods[1] // 2 + 1).

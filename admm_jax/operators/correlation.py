@@ -48,7 +48,7 @@ def mode_padding(kernel_shape: tuple[int, int], mode: str, flip: bool) -> Paddin
     return axis(kernel_shape[0]), axis(kernel_shape[1])
 
 
-def complement(kernel_shape: tuple[int, int], padding: Padding) -> Padding:
+def adjoint_padding(kernel_shape: tuple[int, int], padding: Padding) -> Padding:
     """The padding of the adjoint."""
     (top, bottom), (left, right) = padding
     p, q = kernel_shape

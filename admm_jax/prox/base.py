@@ -189,7 +189,7 @@ class Function(Protocol):
         """Which entries of z stand at a kink or a bound, where g `holds_entries`; none where it does not."""
         ...
 
-    def rest(self, v: Array, p: Array) -> Array:
+    def minus_conjugate(self, v: Array, p: Array) -> Array:
         """g(v) - <p, v> = -g*(p) for p in dg(v), with the derivative of -g* in the parameters of g."""
         ...
 

@@ -86,7 +86,7 @@ class FinitePenalty(_Whole):
     def violation(self, v: Array) -> Array:
         return jnp.zeros_like(v)
 
-    def rest(self, v: Array, p: Array) -> Array:
+    def minus_conjugate(self, v: Array, p: Array) -> Array:
         return self(v) - jnp.sum(p * v)  # pyright: ignore[reportCallIssue]
 
 
@@ -106,11 +106,11 @@ class Indicator(_Whole):
     def violation(self, v: Array) -> Array:
         return v - self.prox(v, jnp.ones((), v.dtype))  # pyright: ignore[reportAttributeAccessIssue]
 
-    def rest(self, v: Array, p: Array) -> Array:
+    def minus_conjugate(self, v: Array, p: Array) -> Array:
         return -self.conjugate(p)  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def negative(weight: Array) -> Array:
+def is_negative(weight: Array) -> Array:
     """Whether a weight is negative, or no number."""
     return jnp.any(~(jnp.asarray(weight) >= 0))
 
@@ -126,7 +126,7 @@ def all_or_nothing(inside: Array, p: Array) -> Array:
     return jnp.where(jnp.all(inside), 1, 0).astype(p.dtype)
 
 
-def within(force: Array, weight: Array, level: Array) -> Array:
+def ball_support(force: Array, weight: Array, level: Array) -> Array:
     """max |force| / weight times the level; infinite where a force meets a weight of zero, whatever the level."""
     size = jnp.abs(force)
     ratio = jnp.max(jnp.where(size > 0, size / weight, 0))

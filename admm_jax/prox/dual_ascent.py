@@ -31,7 +31,7 @@ class Terms(NamedTuple):
     """What a step reads: the `image` v and `limits` on the field (lines, or numbers for all pixels), as `project` does.
 
     `strides`: how far apart two neighbours along each axis are. `project(limits, parts)` is the projection of a field,
-    and `rest(limits, w)` what counts of w = v - step D^T p.
+    and `counted(limits, w)` what counts of w = v - step D^T p.
     """
 
     image: Array
@@ -39,7 +39,7 @@ class Terms(NamedTuple):
     step: Array
     strides: tuple[int, ...]
     project: Callable[[list[Array], list[Array]], list[Array]]
-    rest: Callable[[list[Array], Array], Array] = lambda limits, w: w
+    counted: Callable[[list[Array], Array], Array] = lambda limits, w: w
 
 
 class Ascent(NamedTuple):
@@ -107,7 +107,7 @@ def _inside(w: Array, terms: Terms, state: Ascent) -> Array:
             if start >= stride:
                 inflow = inflow - ahead(axis, start - stride, stop - stride)
             out = out + terms.step * inflow
-        return terms.rest([limit[start:stop] if limit.ndim else limit for limit in terms.limits], out)
+        return terms.counted([limit[start:stop] if limit.ndim else limit for limit in terms.limits], out)
 
     size = terms.image.size
     ends = sorted({0, *(min(stride, size) for stride in terms.strides), size})

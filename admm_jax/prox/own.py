@@ -18,7 +18,7 @@ from jax import Array, lax
 
 from admm_jax.prox.base import Variation
 from admm_jax.prox.constraints import Box
-from admm_jax.prox.defaults import ClosedForm, negative
+from admm_jax.prox.defaults import ClosedForm, is_negative
 from admm_jax.pytree import pytree_dataclass, replace, static
 
 ITERATES = ("__call__", "prox")
@@ -167,7 +167,7 @@ class Own(ClosedForm):
         return lower * self.scale, upper * self.scale
 
     def invalid(self) -> Array:
-        return negative(self.weight)
+        return is_negative(self.weight)
 
     def empty(self) -> Array:
         return jnp.zeros((), bool)
@@ -228,7 +228,7 @@ class Own(ClosedForm):
             return jnp.zeros((), bool)
         return self.own.active(z / self.scale, self._own_dual(p))
 
-    def rest(self, v: Array, p: Array) -> Array:
+    def minus_conjugate(self, v: Array, p: Array) -> Array:
         """g(w) - <p, w> at w = prox(v + t p), which is v, and moves as the parameters move the edge of dom g.
 
         What else moves w is no matter: it goes where g(w) - <p, w> is least.

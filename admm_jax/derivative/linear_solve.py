@@ -75,9 +75,10 @@ def unsolved(limit: float, converged: np.ndarray, unique: np.ndarray, error: np.
 
 
 def ambiguous(system: Linearised, stiff_solve: Callable[[Point, Point], Point]) -> Duals:
-    """Multipliers n of the system that nothing answers, A^T n = 0 and J n = 0; zero where there are none.
+    """Multipliers n with A^T n = 0 and J n = 0, one of many; zero where there are none.
 
-    They are what is left of a push on the multipliers in all directions.
+    They are what the method of multipliers leaves of multipliers without a pattern, for right-hand sides of zero.
+    `stiff_solve` is that of `stiff_solver`.
     """
     t = {name: jnp.zeros_like(value) for name, value in system.x.items()}
     line, part_of = ravel_pytree(forward(system, t))
@@ -89,7 +90,7 @@ def ambiguous(system: Linearised, stiff_solve: Callable[[Point, Point], Point]) 
     tol = SOLVED[left.dtype.itemsize] * left / jnp.where(whole > 0, whole, 1)  # of what the probe itself would do
     unanswered = (norm(force) <= tol * norm(adjoint(system, probe, t))) & (_size(length) <= tol * whole / system.sigma)
     exists = unanswered & (left > AMBIGUOUS * whole)
-    # what is no part of it is rounding, which would look as if it did not cancel
+    # the smallest entries are rounding, and would look like sums that do not cancel
     least = ROUNDED[left.dtype.itemsize] * jnp.max(jnp.stack([jnp.max(jnp.abs(part)) for part in u]))
     return tuple(jnp.where(exists & (jnp.abs(part) > least), part, 0) for part in u)
 
@@ -105,14 +106,20 @@ def solve_system(
     shadows: Array | None = None,
     program: Array | None = None,
 ) -> Pair:
-    """(t, dp) with the system's operator mapping it to (r, s); differentiable and transposable.
+    """(t, u) with M t + A^T u = r and B A t - J u / sigma = s, t in T; differentiable and transposable.
 
-    NaN where the system has no unique solution or was not solved to the accuracy asked for: told, not guessed. Of a
-    solve that has not `converged`, or has no unique solution, others tell.
+    NaN, with a warning, where the system has no unique solution or was not solved to `SOLVED`. Where the solve itself
+    did not converge, or its solution is not unique, `trust.py` warns and this does not.
 
-    `guess` is where the transposed system starts, for those who have solved a similar one. `asked`: a number, linear in
-    the change, that is zero only where nothing changes. `shadows`: zeros, whose cotangents are the multipliers that are
-    not unique, in the channels of `ambiguity.py`. `program`: whose warnings are told once.
+    Args:
+        system: The linear system.
+        r: Right-hand side of the first line, of the shapes of x, in T.
+        s: Right-hand side of the second, one array for each penalty that is not direct.
+        converged: Whether the solve that is differentiated did.
+        guess: Where the transposed system starts, of the shapes of x, from a similar one; None is zero.
+        asked: A scalar, linear in the change of the problem, that is zero only where nothing changes.
+        shadows: Zeros (CHANNELS, number of multipliers), whose cotangents are n of `ambiguity.py`; None for none.
+        program: The number of the traced program, which warns once (see `tell.program_number`).
     """
     frozen, converged = lax.stop_gradient((system, converged))
     limit = (SOLVED if system.plan.periods is None else SOLVED_ROUGHLY)[dtype_of(r).itemsize]
@@ -135,7 +142,7 @@ def solve_system(
         pair = checked(FORWARD, _repeated(frozen, stiff_solve, *rhs, zero), rhs)
         if not (system.plan.derivative_nan and system.plan.dense):
             return pair
-        # a change that asks nothing of one solution may still ask something of the others
+        # where x is not unique, r and s may be zero at this solution and not at the others: only no change has dx = 0
         known = unique | (asked == 0)
         return jax.tree.map(lambda leaf: jnp.where(known, leaf, jnp.nan), pair)
 
@@ -159,8 +166,9 @@ def solve_system(
         pair = transposed(rhs)
         return pair, jnp.zeros_like(asked), shadows if shadows is None else doubtful(pair[1])
 
-    # The derivative of custom_linear_solve cannot take a right-hand side and an operator where a part, or both, have no
-    # tangent at all, as happens in second derivatives. So it is one vector, and both are tied to x, with one of zero.
+    # JAX cannot differentiate custom_linear_solve where its operator, or a part of the right-hand side, has no tangent
+    # at all, as happens in second derivatives. So the right-hand side is one vector, and both are multiplied by a one
+    # that depends on x, with derivative zero.
     vector, parts_of = ravel_pytree(((r, s), asked, shadows))
     tied = 1 + 0 * ravel_pytree(system.x)[0][0]
 
@@ -184,7 +192,16 @@ def _repeated(
     begin: Point,
     multipliers: Duals | None = None,
 ) -> Pair:
-    """The method of multipliers on the linear system, from t = `begin` and u = `multipliers`, zero unless given."""
+    """The method of multipliers on the linear system, until u settles or for `OUTER` updates.
+
+    Args:
+        system: The linear system.
+        stiff_solve: (right-hand side, start) -> t, of `stiff_solver`.
+        r: Right-hand side of the first line.
+        s: Right-hand side of the second line.
+        begin: t at the start.
+        multipliers: u at the start; None is zero.
+    """
     dtype, sigma = dtype_of(r), system.sigma
 
     def update(t: Point, u: Duals) -> tuple[Point, Duals]:
@@ -216,9 +233,10 @@ def _repeated(
 
 
 def residual(system: Linearised, pair: Pair, rhs: Pair) -> Array:
-    """How far `pair` is from solving the system, the larger of its two lines' relative residuals.
+    """How far `pair` is from solving the system for `rhs`, the larger of its two lines' relative residuals.
 
-    Forces that sum to nothing leave nothing to compare with: so the size of each is that of A^T u with signs in u.
+    Where forces cancel, A^T u is no measure of their sizes: so each is measured by A^T (+-u), too, with signs without a
+    pattern.
     """
     (t, u), (r, s) = pair, rhs
     first, second = apply_system(system, pair)
@@ -228,7 +246,7 @@ def residual(system: Linearised, pair: Pair, rhs: Pair) -> Array:
         size = size + norm(penalty.map.adjoint(probe_signs(part.shape, part.dtype) * part))
     worst = norm(subtract(first, r)) / jnp.maximum(size, tiny)
     if s:
-        # lengths are measured in units of the force on them, so that where nothing moves rounding counts for nothing
+        # forces over sigma are lengths, and count with the others: where nothing moves, rounding is small beside them
         left = _size(add_scaled_duals(second, -1, s))
         unit = _size(s) + _size(forward(system, t)) + (_size(u) + norm(r)) / system.sigma
         worst = jnp.maximum(worst, left / jnp.maximum(unit, tiny))

@@ -96,7 +96,7 @@ def tangent_of(
 
 
 def _measure(change: Any, dtype: Any) -> Array:
-    """A number that is linear in a change and zero only where nothing changes."""
+    """A number linear in a change and zero only where nothing changes: a sum with weights without a pattern."""
     leaves = [leaf for leaf in jax.tree.leaves(change) if leaf.dtype != float0]
     weights = [jnp.sin(1 + jnp.arange(leaf.size, dtype=dtype) ** 1.5) for leaf in leaves]
     parts = (jnp.dot(w, jnp.ravel(leaf)) for w, leaf in zip(weights, leaves, strict=True))
@@ -120,8 +120,8 @@ def _solve(
     return _solution(plan, dtype, problem, adjoint, settings, x, state, shadows, program)
 
 
-_inside = jax.jit(_solve, static_argnames=("plan", "dtype"))
-_alone = Program(_solve, "plan", "dtype")
+_inside = jax.jit(_solve, static_argnames=("plan", "dtype"))  # for a solve in a transformation
+_alone = Program(_solve, "plan", "dtype")  # for one that stands by itself
 
 
 def differentiable_solve(
@@ -138,14 +138,22 @@ def differentiable_solve(
 ) -> Solution:
     """The solution; differentiable in `problem`.
 
-    `adjoint` warm-starts the linear system of reverse mode. It enters as a force of zero size, whose derivative it is
-    to be the solution of that system: the gradient of a loss with respect to `adjoint` is the next one to start from.
-
-    `made_of`: what the problem is made of, and how its penalties are: these are then the parameters of which it is told
-    whether they have a derivative, and not the problem's own numbers. `owner`: a number of the model, for warnings.
-
     Polishing that is left out is not compiled, and a solve that stands in no transformation is compiled as its size
-    asks.
+    asks (`solver.programs`).
+
+    Args:
+        problem: The problem, as `solver.solve.prepare` made it.
+        settings: Of the solve.
+        x: Where it starts.
+        state: The state of an earlier solve that it starts from; None for none.
+        adjoint: Where the linear system of reverse mode starts, of the shapes of x; None is zero. The solution does not
+            depend on it, but its gradient is defined as the solution of that system: the gradient of a loss with
+            respect to `adjoint` is what the next similar one starts from.
+        plan: How it is solved.
+        dtype: Of the solve.
+        made_of: (parameters, from parameters to the problem's penalties): whether there is a derivative is then told
+            of these parameters; None tells it of the numbers of the penalties themselves.
+        owner: A number of the model, for warnings that are given once.
     """
     if (plan.regions or plan.newton) and not isinstance(settings.polish, Tracer) and not bool(settings.polish):
         plan = dataclasses.replace(plan, regions=False, newton=False)
@@ -161,7 +169,7 @@ def differentiable_solve(
         run = partial(in_stages, problem, settings, x, state, plan=plan, dtype=dtype)
     else:
         run = partial(_alone, *args, None, None, plan=plan, dtype=dtype)
-    with jax.debug_nans(False):  # a history that is not full is filled with NaN: what else is NaN is found where used
+    with jax.debug_nans(False):  # NaN in the unused part of the history is no error
         return run()
 
 
@@ -220,12 +228,12 @@ def _rule(plan: Plan, dtype: np.dtype, primals: tuple, tangents: tuple) -> tuple
     return solution, change
 
 
-# with symbolic zeros it is known which parameters change: only where kinks move can the multipliers' freedom matter
+# symbolic zeros tell what changes at all: multipliers that are not unique matter only where a kink may move
 _solution.defjvp(_rule, symbolic_zeros=True)
 
 
 def _kinks(change: Problem) -> list:
-    """The tangents of all that says where the kinks of the penalties are."""
+    """The tangents of whatever may move a kink of a penalty: its map, its offset and, of some, its parameters."""
     parts = [(penalty.map, penalty.offset) for penalty in change.penalties]
     moving = [penalty.function for penalty in change.penalties if penalty.function.kinks_move]
     return jax.tree.leaves((parts, moving), is_leaf=_is_symbolic)

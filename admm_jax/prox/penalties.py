@@ -276,10 +276,9 @@ class LInf(FinitePenalty):
 
     def active(self, z: Array, p: Array) -> Array:
         peak = jnp.max(jnp.abs(z))
-        largest = (
-            jnp.abs(z) >= (1 - 64 * jnp.finfo(z.dtype).eps) * peak
-        )  # those that p pulls are equal but for rounding
-        return largest & (peak > 0)  # where all is zero it is held, and just beyond it all are the largest
+        # the entries that p pulls are equal but for rounding
+        largest = jnp.abs(z) >= (1 - 64 * jnp.finfo(z.dtype).eps) * peak
+        return largest & (peak > 0)  # at zero, where all entries are the largest too, z is held: another active set
 
     def describe(self, steps: int) -> str:
         return "v minus its projection onto an l1 ball, by sorting"

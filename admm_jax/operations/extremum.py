@@ -37,7 +37,7 @@ def _extremum(op: str, x: Any, b: Any) -> Any:
 
 
 def _objective(e: Expr, coefficient: Coefficient, assembly: Assembly) -> None:
-    """max(a, b) = b + (a - b)_+ and min(a, b) = b - (b - a)_+."""
+    """max(a, b) = b + (a - b)_+ and min(a, b) = b - (b - a)_+, with (v)_+ = max(v, 0)."""
     (a, b), concave = e.args, e.op == "minimum"
     weight = assembly.weight(e, coefficient, concave=concave)
     plus, minus = (b, a) if concave else (a, b)

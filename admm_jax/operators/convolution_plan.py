@@ -85,7 +85,14 @@ ACCELERATOR_LAX_PIXELS = 512 * 512
 
 
 def cost_of(implementation: str, kernel_shape: tuple[int, int], rank: int | None, nonzero: int | None) -> float:
-    """What an application costs, in taps of shift-and-add; a pair of transforms costs `SHIFT_TAPS`."""
+    """What an application costs, in taps of shift-and-add; a pair of transforms costs `SHIFT_TAPS`.
+
+    Arguments:
+        implementation: One of `IMPLEMENTATIONS`.
+        kernel_shape: (p, q).
+        rank: Of the kernel; None where it is not known, or more than a few.
+        nonzero: How many taps are not zero; None where it is not known.
+    """
     p, q = kernel_shape
     if implementation == "separable" and rank is not None:
         return float(rank * (p + q))

@@ -19,7 +19,7 @@ def apply(op: Operator, x: Any, xp: Any) -> Any:
 
 
 def apply_adjoint(op: Operator, y: Any, xp: Any) -> Any:
-    """A^T y, likewise."""
+    """A^T y, with `xp` as in `apply`."""
     return _on_host(_apply_adjoint, op, y) if xp is np else op.adjoint(y)
 
 

@@ -27,7 +27,7 @@ class Option:
     high: float
     kind: type
     meaning: str
-    pure: bool = True  # has a meaning in `solve` too
+    pure: bool = True  # has a meaning in `Model.solve`, and not in `Model.optimize` only
     static: bool = False
     choices: tuple[str, ...] = ()
 
@@ -103,7 +103,7 @@ ALIASES: dict[str, str] = {
 
 
 def own_name(name: Any) -> str:
-    """The option's own name.
+    """The name in `OPTIONS` of an option, given by it or by its name in the ADMM library.
 
     Raises:
         DataError: there is no such option.
@@ -165,6 +165,10 @@ def _interval(name: str, value: Any) -> tuple[float, float] | str | None:
 
 def merged(base: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """The options `base` with those of one call of `solve` in their place; traced values pass unchecked.
+
+    Args:
+        base: Those of the model, by their own names.
+        given: Those of the call, by either name.
 
     Raises:
         DataError: an option is unknown, given twice, wrong, without a meaning in `solve`, or traced where its value

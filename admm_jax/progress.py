@@ -34,7 +34,7 @@ class Info(NamedTuple):
 
 
 class SolutionLike(Protocol):
-    """The part of a `Solution` that a display reads."""
+    """What a display reads of a `Solution`; all are scalars."""
 
     @property
     def converged(self) -> Any:
@@ -114,7 +114,7 @@ class TableProgress:
 
     Args:
         stream: where to write; standard output by default, looked up at the start.
-        interval: least time between two rows, in seconds.
+        interval: least time between two rows, in seconds; it grows to a twentieth of the time since the start.
         repaint: least time between two repaints of the live row, in seconds.
     """
 

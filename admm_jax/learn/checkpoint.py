@@ -16,7 +16,7 @@ from admm_jax.learn.outcome import Epoch
 
 
 class Checkpoint(NamedTuple):
-    """Where a fit stands between two epochs.
+    """Where a fit stands between two epochs; a later run can go on from it.
 
     Attributes:
         params: The parameters, as the optimiser moves them.

@@ -58,7 +58,11 @@ class EpochBar:
 
 
 def epoch_display(progress: Any, total: int) -> Display:
-    """The display that a user's word stands for: None or "none", True or "table", "bar", or a function of an `Epoch`.
+    """The display that a user's word stands for.
+
+    Args:
+        progress: None, False or "none"; True or "table"; "bar"; or a function of an `Epoch`.
+        total: Epochs to come, for a bar.
 
     Raises:
         ValueError: for any other word.

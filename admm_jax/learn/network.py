@@ -103,7 +103,7 @@ def _box(image: Array, side: int) -> Array:
 
 
 def apply_layers(layers: Sequence[Layer], channels: Array) -> Array:
-    """(c, m, n) -> (k, m, n): convolutions of the same size with leaky rectifiers between."""
+    """(c, m, n) -> (k, m, n): convolutions that keep m and n, dilated by 2^i in layer i, leaky rectifiers between."""
     value = channels[None]
     for place, layer in enumerate(layers):
         reach = 2**place * (layer.weight.shape[-1] // 2)

@@ -1,8 +1,9 @@
-"""The minimum, or the root, of a function of one number that hands out its derivative: safeguarded, in about ten calls.
+"""The minimum, or the root, of a function f of one number t that hands out its derivative: in about ten calls.
 
-Both keep a bracket once they have one, step by interpolation inside it, and bisect where interpolation shrinks it too
-slowly. Functions of a regularisation weight have many small kinks; the derivative jumps there, and only the bracket
-can be trusted. A call that does not return finite numbers is taken back half-way to the last point that did.
+Both keep a bracket, two points that the answer lies between, once they have one, step by interpolation inside it, and
+bisect where interpolation shrinks it too slowly. Functions of a regularisation weight have many small kinks; the
+derivative jumps there, and only the bracket can be trusted. Where a call does not return finite numbers, the next is
+half-way to the last point that did.
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
-ValueAndSlope = Callable[[float], tuple[float, float]]
+ValueAndSlope = Callable[[float], tuple[float, float]]  # t -> (f(t), f'(t))
 
 EDGE = 0.1  # a step stays this share of the bracket away from its ends
-LONGEST = 3.0  # and within this while there is no bracket
-CLOSE = 0.5  # a bracket wider than this may hold kinks that the slopes at its ends do not tell of
+LONGEST = 3.0  # step in t while there is no bracket
+CLOSE = 0.5  # a bracket wider than this in t may hold kinks that the slopes at its ends do not tell of
 RETREATS = 3  # calls in a row that may fail
-AROUND = (0.4, 0.2)  # how far from a minimum the neighbourhood is looked at
+AROUND = (0.4, 0.2)  # distances in t at which a minimum is compared with its neighbours
 
 
 class Evaluation(NamedTuple):
@@ -50,7 +51,7 @@ class _Stop(Exception):  # noqa: N818 - no error: the search has said all it can
 
 
 class _Calls:
-    """The calls of one search: bounded, recorded, and taken back where they fail."""
+    """The calls of one search: inside [low, high], at most `limit`, recorded, and retried nearer by where they fail."""
 
     def __init__(self, function: ValueAndSlope, low: float, high: float, limit: int) -> None:
         self.function, self.low, self.high, self.limit = function, low, high, limit
@@ -162,7 +163,7 @@ def _descend(calls: _Calls, start: float, tol: float, step: float) -> tuple[bool
 
 
 def _look_around(calls: _Calls) -> None:
-    """Compare the best point with its neighbours, and from a better one again: first farther away, then nearer."""
+    """Compare the best point with its neighbours at the distances `AROUND`, as long as one of them is better."""
     for distance in AROUND:
         better = True
         while better:
@@ -171,7 +172,7 @@ def _look_around(calls: _Calls) -> None:
 
 
 def _neighbour(calls: _Calls, best: Evaluation, distance: float) -> Evaluation:
-    """The point about so far from the best one; itself where the bounds leave no room for another."""
+    """A point about `distance` (signed) from the best one, known or new; the best where the bounds leave no room."""
     there = [p for p in calls.good() if 0.6 <= (p.t - best.t) / distance <= 1.5]
     if there:
         return min(there, key=lambda p: p.value)
@@ -180,7 +181,7 @@ def _neighbour(calls: _Calls, best: Evaluation, distance: float) -> Evaluation:
 
 
 def _inside(a: Evaluation, b: Evaluation) -> float:
-    """The minimum of the cubic through both points with their slopes, well inside; else the middle."""
+    """The t of the minimum of the cubic through both points with their slopes, `EDGE` inside; else the middle."""
     width = b.t - a.t
     first = a.slope + b.slope - 3 * (b.value - a.value) / width
     under = first**2 - a.slope * b.slope

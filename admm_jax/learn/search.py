@@ -27,7 +27,7 @@ from admm_jax.learn.trial import (
 from admm_jax.model import Model
 from admm_jax.solution import Solution
 
-RANGE = 1e4  # the search goes this far from its start, either way
+RANGE = 1e4  # the factor that the search goes from its start, either way
 
 
 class SearchStep(NamedTuple):

@@ -52,7 +52,7 @@ AMBIGUOUS = 1e-3  # share of a push on the multipliers that must stay for them n
 
 
 def answer(system: Linearised, r: Point, s: Duals) -> Pair:
-    """`solve_system` without a derivative, and without NaN where it failed."""
+    """`solve_system` for the right-hand sides r and s, without a derivative, and without NaN where it failed."""
     plain = replace(system, plan=dataclasses.replace(system.plan, derivative_nan=False))
     return _repeated(plain, stiff_solver(plain)[0], r, s, {name: jnp.zeros_like(value) for name, value in r.items()})
 
@@ -63,7 +63,14 @@ def _size(u: Duals) -> Array:
 
 
 def unsolved(limit: float, converged: np.ndarray, unique: np.ndarray, error: np.ndarray) -> str | None:
-    """What there is to say of a system solved to a relative residual `error`, None where others say it."""
+    """What there is to say of the solution of a linear system, None where there is nothing or `trust.py` says it.
+
+    Args:
+        limit: The relative residual at which it counts as solved.
+        converged: Whether the solve that is differentiated did.
+        unique: Whether the solution is finite, as it is not where the system is known to be singular.
+        error: The relative residual.
+    """
     if bool(error <= limit) or not (converged and unique):
         return None
     return (

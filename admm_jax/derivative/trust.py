@@ -104,7 +104,7 @@ def reached(solution: Solution, plan: Plan, target: Array) -> Array:
 
     That is to its tolerance, of the gap, of the estimate of the gap, or of the residuals where no gap can be known. In
     a decoupled problem it is enough that the estimate is within `target`, though rounding may end the certificate
-    before its tolerance.
+    before its tolerance. `plan` is how the problem was solved.
     """
     known = solution.converged
     for status in (Status.SOLVE_ESTIMATE_REACHED, Status.SOLVE_RESIDUALS_REACHED):

@@ -68,7 +68,7 @@ class Fitter(NamedTuple):
         return evaluate_criterion(self.model, self.loss, self.bind, values(params), example, init, self.options)
 
     def images(self, data: Mapping[str, Any], params: Any, what: str) -> Images:
-        """The images of a data set, each starting from nowhere."""
+        """The images of a data set, without an earlier solution; `params` give shapes only, `what` is for messages."""
         stack, count = stacked(data, what)
         bound = self.bind(values(params), take(stack, np.array(0)))
         return Images(stack, count, repeated(blank(self.model, bound, self.options), count))

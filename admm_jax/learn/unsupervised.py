@@ -248,7 +248,12 @@ class HeldOut:
 
 
 def held_out_mask(shape: tuple[int, ...], share: float = 0.1, seed: int = 0) -> np.ndarray:
-    """1 on the pixels to be seen and 0 on a random `share` of them, the same for the same seed.
+    """1 on the pixels to be seen and 0 on a random share of them, the same for the same seed.
+
+    Args:
+        shape: Of the observed image.
+        share: Of the pixels held out, between 0 and 1.
+        seed: Of the choice.
 
     Raises:
         DataError: the share leaves nothing to see or nothing to hold out.

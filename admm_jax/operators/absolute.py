@@ -97,7 +97,13 @@ def magnitude(function: Callable[[Array], Array], y: Array) -> Array:
 
 
 def is_sharp(function: Callable[[Array], Array], shape: tuple[int, ...], dtype: Any) -> bool:
-    """Whether `magnitude` is |A| but for what cancels between the paths of the program."""
+    """Whether `magnitude` is |A| but for what cancels between the paths of the program; nothing is computed.
+
+    Args:
+        function: A, of one array.
+        shape: Of its argument.
+        dtype: Of its argument.
+    """
     argument = jax.ShapeDtypeStruct(shape, dtype)
     try:
         jax.eval_shape(lambda y: magnitude(function, y), argument)

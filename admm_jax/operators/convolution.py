@@ -50,7 +50,7 @@ class Conv2D(Window):
     y[i, j] = sum_{a, b} k[a, b] x[i - a + s, j - b + t] for `flip=True` (s, t centre the mode's output), and
     y[i, j] = sum_{a, b} k[a, b] x[i + a - s, j + b - t], `scipy.signal.correlate2d(x, k, mode)`, for `flip=False`.
 
-    Arguments:
+    Args:
         kernel: (p, q), any sizes, even ones too; the leaf.
         in_shape: (m, n).
         mode: "full", "same" or "valid".
@@ -145,7 +145,7 @@ def with_spectrum(op: Conv2D) -> FFTConv2D:
 def specialise(op: Conv2D, implementation: str, dtype: DTypeLike | None = None) -> Operator:
     """The operator that does `op` by `implementation`, with what can be computed beforehand computed.
 
-    Arguments:
+    Args:
         op: the convolution.
         implementation: "lax", "shift" or "fft", traceable in the kernel, "separable" or "sparse", which are not.
         dtype: of the computation, to which the kernel is brought; by default the kernel's own.
@@ -190,7 +190,7 @@ def plan_convolution(
 ) -> tuple[str, str]:
     """How `op` is to be done, and why; decided on the host from sizes, dtype, platform and the kernel's values.
 
-    Arguments:
+    Args:
         op: the convolution; its `implementation`, where it is not "auto", is kept.
         dtype: of the computation.
         platform: JAX's name of the backend, such as "cpu" or "gpu".

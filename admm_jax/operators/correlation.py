@@ -30,7 +30,7 @@ SPARSE_TURN = 8
 def mode_padding(kernel_shape: tuple[int, int], mode: str, flip: bool) -> Padding:
     """The padding that gives `scipy.signal.convolve2d` (`flip`) or `correlate2d` in `mode`.
 
-    Arguments:
+    Args:
         kernel_shape: (p, q).
         mode: "full", "same" or "valid".
         flip: true for convolution. An even kernel is centred half a pixel to the left by one and to the right by the
@@ -58,7 +58,7 @@ def adjoint_padding(kernel_shape: tuple[int, int], padding: Padding) -> Padding:
 def result_shape(in_shape: tuple[int, int], kernel_shape: tuple[int, int], padding: Padding) -> tuple[int, int]:
     """The shape of the correlation, (m + top + bottom - p + 1, n + left + right - q + 1).
 
-    Arguments:
+    Args:
         in_shape: (m, n).
         kernel_shape: (p, q).
         padding: ((top, bottom), (left, right)).
@@ -70,7 +70,7 @@ def result_shape(in_shape: tuple[int, int], kernel_shape: tuple[int, int], paddi
 def correlate_lax(x: Array, taps: Array, padding: Padding) -> Array:
     """Correlation by XLA's own convolution, at full precision on accelerators.
 
-    Arguments:
+    Args:
         x: (m, n).
         taps: (p, q).
         padding: ((top, bottom), (left, right)).
@@ -123,7 +123,7 @@ def correlate_shift(x: Array, taps: Array, padding: Padding) -> Array:
 def correlate_separable(x: Array, columns: Array, rows: Array, padding: Padding) -> Array:
     """Correlation with taps = sum_r outer(columns[r], rows[r]): one pass along the rows, one along the columns.
 
-    Arguments:
+    Args:
         x: (m, n).
         columns: (r, p).
         rows: (r, q).
@@ -144,7 +144,7 @@ def correlate_separable(x: Array, columns: Array, rows: Array, padding: Padding)
 def correlate_sparse(x: Array, values: Array, offsets: Array, kernel_shape: tuple[int, int], padding: Padding) -> Array:
     """Correlation with the taps that are not zero: taps[offsets[i]] = values[i], taken `SPARSE_TURN` at a time.
 
-    Arguments:
+    Args:
         x: (m, n).
         values: (t,), t a multiple of `SPARSE_TURN`.
         offsets: (t, 2) integers, (row, column) in a kernel of `kernel_shape`; only their number is compiled in.
@@ -234,7 +234,7 @@ def least_periods(in_shape: tuple[int, int], kernel_shape: tuple[int, int], padd
 def kernel_spectrum(taps: Array, padding: Padding, shape: tuple[int, int]) -> Array:
     """The spectrum S with `correlation = crop(irfft2(S * rfft2(x)))`; its conjugate gives the adjoint.
 
-    Arguments:
+    Args:
         taps: (p, q).
         padding: ((top, bottom), (left, right)).
         shape: the periods, from `fft_shape`.
@@ -254,7 +254,7 @@ def kernel_of_spectrum(
 ) -> Array:
     """The taps (p, q) that `kernel_spectrum` made the spectrum of.
 
-    Arguments:
+    Args:
         spectrum: Complex, (shape[0], shape[1] // 2 + 1).
         kernel_shape: (p, q).
         padding: ((top, bottom), (left, right)).
@@ -268,7 +268,7 @@ def kernel_of_spectrum(
 def apply_spectrum(x: Array, spectrum: Array, shape: tuple[int, int], crop: tuple[int, int]) -> Array:
     """irfft2(spectrum * rfft2(x)), its first `crop` rows and columns.
 
-    Arguments:
+    Args:
         x: Of at most `shape`; zeros are added beyond.
         spectrum: Complex, (shape[0], shape[1] // 2 + 1).
         shape: The periods.

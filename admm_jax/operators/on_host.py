@@ -14,7 +14,7 @@ _apply_adjoint = jax.jit(lambda op, y: op.adjoint(y))
 
 
 def apply(op: Operator, x: Any, xp: Any) -> Any:
-    """A x; with `xp` numpy in float64 whatever JAX's configuration, with jax.numpy as it is."""
+    """A x: NumPy's, in float64 whatever JAX's configuration is, if `xp` is numpy; else JAX's, in the dtype of x."""
     return _on_host(_apply, op, x) if xp is np else op(x)
 
 

@@ -15,15 +15,14 @@ from jax.core import Tracer
 
 from admm_jax.builder import MAXIMIZE, MINIMIZE, ModelBuilder
 from admm_jax.derivative.diagnose import Diagnosis, diagnose
-from admm_jax.derivative.rule import solve as solve_problem
+from admm_jax.derivative.rule import differentiable_solve
 from admm_jax.errors import DataError, ModelError, ShapeError
 from admm_jax.expressions.data import checked_array
 from admm_jax.expressions.leaves import Param, Var
-from admm_jax.options import OPTIONS, checked, merged, resolve
+from admm_jax.options import OPTIONS, checked, merged, own_name
 from admm_jax.precision import full_precision
 from admm_jax.problem import Penalty, Point, Problem
-from admm_jax.progress import Progress
-from admm_jax.progress import resolve as display_for
+from admm_jax.progress import Progress, display_for
 from admm_jax.solution import Solution, oriented
 from admm_jax.solver.drive import drive
 from admm_jax.solver.explain import explain
@@ -60,7 +59,7 @@ class Model(ModelBuilder):
         Raises:
             DataError: the name is unknown, or the value is of the wrong kind or out of range.
         """
-        own = resolve(name)
+        own = own_name(name)
         self._options[own] = checked(name, value)
 
     def getOption(self, name: str) -> Any:
@@ -69,7 +68,7 @@ class Model(ModelBuilder):
         Raises:
             DataError: the name is unknown.
         """
-        return self._options[resolve(name)]
+        return self._options[own_name(name)]
 
     # solving
 
@@ -109,7 +108,7 @@ class Model(ModelBuilder):
 
         x, state = self._beginning(init, problem, plan, dtype)
         guess = None if adjoint is None else self._starts(adjoint, "adjoint", dtype, zero=True)
-        solution = solve_problem(
+        solution = differentiable_solve(
             problem,
             settings_for(settled, dtype, plan),
             x,

@@ -27,7 +27,7 @@ class Option:
     high: float
     kind: type
     meaning: str
-    pure: bool = True  # has a meaning in `solve` too
+    pure: bool = True  # has a meaning in `Model.solve`, and not in `Model.optimize` only
     static: bool = False
     choices: tuple[str, ...] = ()
 
@@ -102,8 +102,8 @@ ALIASES: dict[str, str] = {
 }
 
 
-def resolve(name: Any) -> str:
-    """The option's own name.
+def own_name(name: Any) -> str:
+    """The name in `OPTIONS` of an option, given by it or by its name in the ADMM library.
 
     Raises:
         DataError: there is no such option.
@@ -126,7 +126,7 @@ def checked(name: str, value: Any) -> Any:
     Raises:
         DataError: it is of the wrong kind or out of range.
     """
-    option = OPTIONS[resolve(name)]
+    option = OPTIONS[own_name(name)]
     if value is None and option.default is None:
         return None
     if option.kind is tuple:
@@ -166,13 +166,17 @@ def _interval(name: str, value: Any) -> tuple[float, float] | str | None:
 def merged(base: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """The options `base` with those of one call of `solve` in their place; traced values pass unchecked.
 
+    Args:
+        base: Those of the model, by their own names.
+        given: Those of the call, by either name.
+
     Raises:
         DataError: an option is unknown, given twice, wrong, without a meaning in `solve`, or traced where its value
             decides which program is compiled.
     """
     out, seen = dict(base), {}
     for name, value in given.items():
-        own = resolve(name)
+        own = own_name(name)
         if own in seen:
             raise DataError(f"options {seen[own]!r} and {name!r} are the same one, given twice")
         seen[own] = name

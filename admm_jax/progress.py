@@ -33,8 +33,8 @@ class Info(NamedTuple):
     name: str = ""
 
 
-class Outcome(Protocol):
-    """The part of a `Solution` that a display reads."""
+class SolutionLike(Protocol):
+    """What a display reads of a `Solution`; all are scalars."""
 
     @property
     def converged(self) -> Any:
@@ -68,7 +68,7 @@ class Progress(Protocol):
         """Some iterations later."""
         ...
 
-    def finish(self, solution: Outcome) -> None:
+    def finish(self, solution: SolutionLike) -> None:
         """The solve ended, whatever the status."""
         ...
 
@@ -82,7 +82,7 @@ class NoProgress:
     def update(self, record: Record) -> None:
         """Shows nothing."""
 
-    def finish(self, solution: Outcome) -> None:
+    def finish(self, solution: SolutionLike) -> None:
         """Shows nothing."""
 
 
@@ -100,7 +100,7 @@ def format_record(record: Record) -> str:
     return "  ".join(cell(value, spec, width) for value, spec, (_, width) in zip(record, specs, _COLUMNS, strict=True))
 
 
-def _closing_line(info: Info, solution: Outcome, seconds: float) -> str:
+def _closing_line(info: Info, solution: SolutionLike, seconds: float) -> str:
     verdict = "converged" if bool(solution.converged) else "not converged"
     figures = f"objective {float(solution.objective):.10g}, gap {float(solution.gap):.1e} (tolerance {info.tol:.1e})"
     return f"{verdict}: {figures}, {int(solution.iterations)} iterations, {seconds:.2f} s"
@@ -114,7 +114,7 @@ class TableProgress:
 
     Args:
         stream: where to write; standard output by default, looked up at the start.
-        interval: least time between two rows, in seconds.
+        interval: least time between two rows, in seconds; it grows to a twentieth of the time since the start.
         repaint: least time between two repaints of the live row, in seconds.
     """
 
@@ -141,7 +141,7 @@ class TableProgress:
             self._paint_time = now
             self._write("\r" + format_record(record))
 
-    def finish(self, solution: Outcome) -> None:
+    def finish(self, solution: SolutionLike) -> None:
         """Print the last row, if it does not stand there yet, and a closing line."""
         if self._last is not None and self._last is not self._shown:
             self._row(self._last)
@@ -194,7 +194,7 @@ class BarProgress:
         self._bar.set_postfix_str(figures, refresh=False)
         self._advance(100 * self._fraction(record))
 
-    def finish(self, solution: Outcome) -> None:
+    def finish(self, solution: SolutionLike) -> None:
         """Fill the bar if the solve converged, and leave it standing."""
         figures = (
             f"iteration {int(solution.iterations)}, objective {float(solution.objective):.6g}, "
@@ -219,7 +219,7 @@ class BarProgress:
         self._bar.update(max(step, 0))
 
 
-def resolve(progress: Progress | str | bool | None) -> Progress:
+def display_for(progress: Progress | str | bool | None) -> Progress:
     """The display that a user's word stands for.
 
     Args:

@@ -25,7 +25,7 @@ from admm_jax.solution import Solution
 
 VARIATIONS = {"anisotropic": 1, "isotropic": 2}
 BOUNDARIES = ("unknown", "zero")
-ENOUGH = {"tol": 1e-3, "stop": "estimate"}  # what an eye, and a PSNR, can tell
+ENOUGH = {"tol": 1e-3, "stop": "estimate"}  # a smaller gap changes neither what the eye sees nor the PSNR
 
 
 def deblur(
@@ -171,9 +171,17 @@ def _restored(
     options: dict[str, Any],
     per_sigma: float | None = None,
 ) -> Any:
-    """Each channel through its model, in values of 0 to 1, put together again in the scale of the image.
+    """Each channel restored by the model in values of 0 to 1, put together again in the scale of the image.
 
-    `lam`: None for a model that has none.
+    Args:
+        image: As the user gave it.
+        model_of: From the shape of a channel to (the model, with the variable "u" and the `Param` "image", the function
+            that cuts the channel out of u).
+        lam: As the user gave it; None for a model that has none.
+        channel_axis: Of the colours; None for an image of one channel.
+        full_output: Whether to return the solutions too.
+        options: Of `Model.solve`, over `ENOUGH`.
+        per_sigma: lam in units of the noise level, for "auto"; None goes by `START` sigma^2 over the range of values.
     """
     if np.ma.isMaskedArray(image):
         raise DataError("image must be an array without a mask of its own: pass the mask to inpaint")
@@ -189,7 +197,7 @@ def _restored(
 
 
 def _channels(array: np.ndarray, channel_axis: int | None) -> tuple[np.ndarray, int | None, float]:
-    """(channels, height, width) in 0..1, the axis they come from, and the scale."""
+    """(channels, height, width), integers brought to 0..1; the axis that the channels come from; the scale."""
     wanted = 2 if channel_axis is None else 3
     if array.ndim != wanted:
         hint = "; channel_axis names the axis of the colours" if array.ndim == 3 else ""
@@ -219,7 +227,7 @@ def _kernel(kernel: Any) -> np.ndarray:
 
 
 def _weight(lam: float | str, channels: np.ndarray, per_sigma: float | None) -> float:
-    """lam as given, or by the noise: `START` sigma^2 over the range of values, or `per_sigma` sigma."""
+    """lam as given; for "auto" `per_sigma` sigma, or `START` sigma^2 over the range of the values of all `channels`."""
     if isinstance(lam, str):
         _choice("lam", lam, ("auto",))
         sigma = float(np.mean([float(noise_level(channel)) for channel in channels]))

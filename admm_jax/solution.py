@@ -15,12 +15,15 @@ from admm_jax.status import Status
 
 
 class History(NamedTuple):
-    """What each check of the solve saw, one entry a check; NaN where nothing was recorded."""
+    """What each check of the solve saw: arrays of one length, one entry a check, NaN where nothing was recorded.
+
+    A check that finds the arrays full writes over their last entry.
+    """
 
     iteration: Array
-    objective: Array
-    gap: Array
-    primal_residual: Array
+    objective: Array  # of the iterate, in the sense of the model
+    gap: Array  # certified, relative
+    primal_residual: Array  # relative, as the dual one
     dual_residual: Array
     rho: Array
 
@@ -29,8 +32,10 @@ class History(NamedTuple):
 class Solution:
     """The outcome of a solve, a pytree: it passes through `jit` and `vmap`.
 
+    Arrays without a shape below are scalars. Under `vmap` all have the axis of the batch first.
+
     Attributes:
-        values: the variables by name; `solution[U]` and `solution["U"]` read it.
+        values: the variables by name, each of its own shape; `solution[U]` and `solution["U"]` read it.
         objective: f(x), in the sense in which the model was written.
         gap: a certified bound on |f(x) - f*| / |f(x)|; infinite where none could be had. It follows from weak duality
             and rounding alone: what a pair of duals lacks is charged at bounds, level sets or, within rounding, at the
@@ -38,18 +43,30 @@ class Solution:
             of which the duals are an estimate.) Where both |f(x)| and the
             bound on |f(x) - f*| are within the rounding of f's terms, no such number has a meaning: then the optimum
             is zero as far as the dtype can tell, and `gap` is the bound relative to what f is the sum of, some eps.
-        range: (lower, upper) that the values of an image are assumed to lie in by `gap`: no image with values in it is
-            better by more than the gap. Infinite where nothing is assumed, as where the model has bounds of its own.
+        range: (lower, upper), shape (2,), that the values of an image are assumed to lie in by `gap`: no image with
+            values in it is better by more than the gap. Infinite where nothing is assumed, as where the model has
+            bounds of its own.
         estimate: of the gap, relative; it proves nothing (see `admm_jax.solver.estimate`).
         violation: the largest of any row of a constraint, relative to that row's own terms, bounds and units.
-        primal_residual: of the last iterate, relative.
+        primal_residual: of the last iterate, relative (see `admm_jax.solver.step.residuals`).
         dual_residual: of the last iterate, relative.
-        status: a number of `Status`.
-        iterations: ADMM iterations done.
-        rho: the last penalty parameter.
+        status: a number of `Status`, an integer.
+        iterations: ADMM iterations done, an integer.
+        rho: the last penalty parameter, in the units of the model.
         state: where a later solve can start (`init=solution`).
-        history: what each check saw.
-        multipliers: the dual point that proves the gap, one array for each term of the problem.
+        history: what each check saw, in order.
+        multipliers: p, the dual point that proves the gap: one array p_j for each g_j(A_j x + b_j) in `penalties` of
+            `model.problem(params)`, in their order. That is the order in which the objective and the constraints were
+            written, with one entry for the bounds on each variable itself after all others. p_j has the shape of
+            A_j x + b_j; that of a total variation, which is a norm of D (A_j x + b_j), the shape (ndim, *shape) of the
+            differences. Squared terms, which are no penalties, have none. At the optimum p_j is a subgradient of g_j
+            and, with the adjoint of A_j, or of D A_j,
+
+                sum_i Q_i^T W_i (Q_i x - d_i) + c + sum_j A_j^T p_j = 0,
+
+            of minus the objective where the model maximises. So p_j <= 0 at lower bounds and >= 0 at upper ones:
+            minimising x^2 / 2 over x >= 1 gives -1, and over x <= -1 it gives 1. Adding a small db to b_j adds
+            <p_j, db> to the minimum.
     """
 
     values: Point

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import pytest
 
 from admm_jax import progress
-from admm_jax.progress import BarProgress, Info, NoProgress, Record, TableProgress, resolve
+from admm_jax.progress import BarProgress, Info, NoProgress, Record, TableProgress, display_for
 
 INFO = Info(size=64, tol=1e-4, max_iterations=1000, name="deblurring")
 
@@ -133,14 +133,14 @@ def test_bar_without_tqdm_says_what_to_do(monkeypatch):
         BarProgress()
 
 
-def test_resolve():
+def test_display_for():
     display = TableProgress()
-    assert resolve(display) is display
-    assert isinstance(resolve("table"), TableProgress)
-    assert isinstance(resolve(True), TableProgress)
-    assert isinstance(resolve("bar"), BarProgress)
-    assert isinstance(resolve("none"), NoProgress)
-    assert isinstance(resolve(None), NoProgress)
-    assert isinstance(resolve(False), NoProgress)
+    assert display_for(display) is display
+    assert isinstance(display_for("table"), TableProgress)
+    assert isinstance(display_for(True), TableProgress)
+    assert isinstance(display_for("bar"), BarProgress)
+    assert isinstance(display_for("none"), NoProgress)
+    assert isinstance(display_for(None), NoProgress)
+    assert isinstance(display_for(False), NoProgress)
     with pytest.raises(ValueError, match="expected one of 'table', 'bar', 'none' or a display, got 'spinner'"):
-        resolve("spinner")
+        display_for("spinner")

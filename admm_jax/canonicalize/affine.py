@@ -21,7 +21,13 @@ Names = dict[Var, str]
 
 @dataclasses.dataclass(frozen=True)
 class Affine:
-    """sum of chains + offset; an offset None is zero, any other broadcasts to `shape`."""
+    """x -> A x + b.
+
+    Attributes:
+        chains: (variable, operators, first to last) of each part of A; the parts are added.
+        offset: b, numbers that broadcast to `shape`; None is zero.
+        shape: Of the result.
+    """
 
     chains: tuple[tuple[str, tuple[Any, ...]], ...]
     offset: Any
@@ -55,6 +61,11 @@ class Affine:
 
 def to_affine(e: Expr, values: Values, names: Names) -> Affine:
     """Bring an affine expression to sum_i A_i x_i + b.
+
+    Args:
+        e: The expression.
+        values: The numbers of its constants.
+        names: The name of each variable in the problem.
 
     Raises:
         NonconvexError: it is not affine; the message names the smallest subexpression that is not.

@@ -89,6 +89,7 @@ class Assembly:
             self.add(arg, Coefficient(value, coefficient.sign * turned, params))
 
     def _adjoint(self, operation: Operation, e: Expr, i: int, y: Any) -> Any:
+        """L_i^T y, for e = sum_i L_i (argument i) + ... and a y that broadcasts to the shape of e."""
         if operation.adjoint is not None:
             return operation.adjoint(e, i, y, self.values)
         if self.values.xp is not np:
@@ -102,16 +103,29 @@ class Assembly:
         return to_affine(e, self.values, self.names)
 
     def add_quadratic(self, e: Expr, argument: Affine, weight: Any) -> None:
-        """weight * sum (A x + b)^2 = 1/2 sum 2 weight (A x - (-b))^2."""
+        """Add sum weight (A x + b)^2 = 1/2 sum (2 weight) (A x - d)^2, d = -b.
+
+        Args:
+            e: The term, for messages.
+            argument: A x + b.
+            weight: >= 0, broadcasting to A x.
+        """
         data = -argument.full_offset(self.values)
         self.quadratics.append(Quadratic(argument.linear_map(), data, 2.0 * weight, text(e, anonymous=True)))
 
     def penalise(self, function: Any, argument: Affine, label: str) -> None:
-        """function(A x + b)."""
+        """Add function(A x + b); `argument` is A x + b, `label` its text."""
         self.penalties.append(Penalty(function, argument.linear_map(), argument.full_offset(self.values), label))
 
     def bound(self, argument: Affine, lower: Any, upper: Any, label: str) -> None:
-        """lower <= A x + b <= upper; bounds of a bare variable are gathered into one box."""
+        """Add lower <= A x + b <= upper; the bounds of a variable itself are gathered into one box.
+
+        Args:
+            argument: A x + b.
+            lower: Broadcasting to it; -inf where there is none.
+            upper: Likewise, inf where there is none.
+            label: Its text.
+        """
         xp = self.values.xp
         if argument.offset is not None:
             lower, upper = lower - argument.offset, upper - argument.offset
@@ -143,6 +157,11 @@ class Assembly:
         """|w|, the weight of the convex (or concave) `e`, refused if its sign makes the model non-convex.
 
         A sign that is not known yet, of traced or absent numbers, passes.
+
+        Args:
+            e: The term.
+            coefficient: w.
+            concave: Whether e is concave: then w has to be <= 0.
         """
         want = -1 if concave else 1
         value = want * coefficient.value

@@ -39,7 +39,7 @@ def add_constraint(assembly: Assembly, constraint: Constr) -> None:
     if all(is_affine(term) for _, term in free):
         terms = tuple(term if positive else Apply("negative", (term,), term.shape) for positive, term in free)
         whole = Apply("add", terms, np.broadcast_shapes(*(term.shape for term in terms)))
-        lower, upper = interval(sense, bound)
+        lower, upper = bounds_of(sense, bound)
         assembly.bound(assembly.affine(whole).broadcast(shape), lower, upper, label)
         return
     if len(free) > 1:
@@ -53,7 +53,10 @@ def add_constraint(assembly: Assembly, constraint: Constr) -> None:
 
 
 def _sides(constraint: Constr) -> tuple[list[tuple[bool, Expr]], list[tuple[bool, Expr]], str]:
-    """(sign, term) of lhs - rhs with variables, those without, and the sense; turned if all signs are negative."""
+    """(terms of lhs - rhs with variables, terms without, sense), each term with whether it is added or subtracted.
+
+    Where all terms with variables are subtracted, both sides change their sign, and the sense is turned.
+    """
     terms: list[tuple[bool, Expr]] = []
     for side, positive in ((constraint.lhs, True), (constraint.rhs, False)):
         for term in side.args if side.op == "add" else (side,):
@@ -68,8 +71,8 @@ def _sides(constraint: Constr) -> tuple[list[tuple[bool, Expr]], list[tuple[bool
     return [(True, t) for _, t in free], [(not p, t) for p, t in constant], OPPOSITE[constraint.sense]
 
 
-def interval(sense: str, bound: Any) -> tuple[Any, Any]:
-    """(lower, upper) of `sense bound`."""
+def bounds_of(sense: str, bound: Any) -> tuple[Any, Any]:
+    """(lower, upper) of a quantity that is <= `bound`, >= it or == it, by `sense`."""
     return (-np.inf if sense == "<=" else bound), (np.inf if sense == ">=" else bound)
 
 
@@ -96,7 +99,13 @@ class Limit:
         return self.assembly.values
 
     def add(self, e: Expr, sense: str, bound: Any) -> None:
-        """Add `e sense bound`."""
+        """Add `e sense bound`.
+
+        Args:
+            e: The term, not affine.
+            sense: "<=", ">=" or "==".
+            bound: Numbers that broadcast with the shape of e.
+        """
         rule, same = operation_of(e).level, meaning(e)
         if rule is not None:
             rule(e, sense, bound, self)
@@ -146,7 +155,13 @@ class Limit:
         raise self.values.refuse(message, params) if params else ModelError(message)
 
     def ball(self, function: Callable[[Any], Any], argument: Affine, radius: Any) -> None:
-        """The argument lies in the ball `function(radius)`; None is no constraint."""
+        """The argument lies in a ball.
+
+        Args:
+            function: From a radius to the indicator of the ball.
+            argument: A x + b.
+            radius: A scalar >= 0; None, which is infinite, adds no constraint.
+        """
         if radius is not None:
             self.assembly.penalise(function(radius), argument, self.label)
 

@@ -24,6 +24,11 @@ class Values:
     kernel that is known can be factorised. With `params=None` parameters get placeholder values, for a check of the
     structure alone.
 
+    Args:
+        roots: The expressions whose constants and parameters these are.
+        params: The value of each parameter; None puts 1, or -1 where it must be <= 0, in its place.
+        kept: Facts kept between calls on the same expressions; only used where every number is known.
+
     Attributes:
         xp: numpy or jax.numpy.
         dtype: In which the arithmetic is done.

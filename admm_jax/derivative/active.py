@@ -89,21 +89,29 @@ def has_curved_groups(problem: Problem, plan: Plan) -> bool:
     return any(is_direct and penalty.function.unbounded_curvature for penalty, is_direct in pairs)
 
 
-def extent(problem: Problem, x: Point) -> Array:
-    """The largest entry of x, or what the data say of it."""
+def solution_scale(problem: Problem, x: Point) -> Array:
+    """max |x_i|, or the size of x that the data suggest (`initial_units`) if that is larger: a scalar, held fixed."""
     told = initial_units(problem, data_point(problem, right_hand_side(problem, dtype_of(x)))[0])
     return lax.stop_gradient(larger(told.point, size_of(x)))
 
 
 def read(problem: Problem, x: Point, duals: tuple[Array, ...]) -> tuple[Reading, ...]:
-    """The reading of each penalty of the lifted problem at x and its duals; differentiable in all of them.
+    """z = prox(v + p / rho, 1 / rho) and p + rho (v - z), v = A x + b, for each penalty of the lifted problem.
 
-    It is made with the rho that gives A x + b and p / rho the same size, so that neither is lost in the other's
-    rounding; the solver's own rho may be far from it. Where all of A x + b is held it is rounding, and says nothing
-    of its size: it counts as half the digits of x at least, and of what the data say of x, which may be zero.
+    rho = max |p| / max |v| gives v and p / rho the same size, so that neither is lost in the other's rounding; the
+    solver's own rho may be far from it. Where g holds all of v at zero, v is nothing but rounding, whose size means
+    nothing: so max |v| counts as sqrt(eps) `solution_scale` at least.
+
+    Args:
+        problem: The problem; it is lifted here.
+        x: A point, near the solution.
+        duals: The duals p of the lifted problem, one array for each penalty.
+
+    Returns:
+        A reading for each penalty, differentiable in all arguments but for rho, which is held fixed.
     """
     out = []
-    largest = extent(problem, x)
+    largest = solution_scale(problem, x)
     least = largest * jnp.finfo(largest.dtype).eps ** 0.5
     for penalty, dual in zip(lift(problem).penalties, duals, strict=True):
         v = penalty.map(x) + penalty.offset
@@ -117,7 +125,13 @@ def read(problem: Problem, x: Point, duals: tuple[Array, ...]) -> tuple[Reading,
 
 
 def spaces(problem: Problem, direct: tuple[bool, ...], readings: tuple[Reading, ...]) -> dict[str, Space]:
-    """T of each variable that a direct penalty acts on. It is piecewise constant in everything: no derivative."""
+    """T of each variable that a direct penalty acts on. It is piecewise constant in everything: no derivative.
+
+    Args:
+        problem: The problem, not lifted.
+        direct: Which of its penalties are direct (`direct_terms`).
+        readings: Of all its penalties, in the lifted problem.
+    """
     flats: dict[str, Array] = {}
     held: dict[str, Array] = {}
     lifted = lift(problem)
@@ -156,8 +170,18 @@ def displacement(
     """The part of dx that T does not decide: held entries go with their bounds, regions with their offset.
 
     A flat region of TV(x + b) keeps x + b constant: dx = -db + (constant). A held entry has x + b = z: dx = dz - db
-    with dz the prox's own reaction to its bounds. Where the entries of one region ask for different things (at a
-    point where it is about to split) it goes with their mean.
+    with dz the change of the prox with its bounds. Where the held entries of one region ask for different changes,
+    as where it is about to split, it goes with their mean.
+
+    Args:
+        problem: The problem, not lifted.
+        tangent: Its change, a `Problem` of the same structure.
+        direct: Which penalties are direct; all others are left out.
+        readings: Of all penalties, in the lifted problem.
+        space: T of each variable that has one.
+
+    Returns:
+        Of the shapes of x; zero where nothing is held.
     """
     dtype = problem.constant.dtype
     out = {name: jnp.zeros(shape, dtype) for name, shape in problem.variables}
@@ -181,6 +205,6 @@ def displacement(
 
 
 def _reaction(penalty: Penalty, change: Penalty, reading: Reading) -> Array:
-    """d prox(v) in the direction of the function's own parameters, v fixed."""
+    """The change of z = prox(z + p / rho) with the function's own parameters, for a fixed argument."""
     v, step = reading.argument(reading.rho), 1 / reading.rho
     return jax.jvp(lambda f: f.prox(v, step), (penalty.function,), (change.function,))[1]

@@ -1,17 +1,20 @@
 """Which parameters have no derivative where the multipliers of the linear system are not unique.
 
-The system of `conditions.py` leaves undecided the multipliers n with A^T n = 0 and J n = 0: forces of several terms
-that hold the same x and cancel. With s. the right-hand side of its second line, linear in a change of the parameters,
+The system of `conditions.py` does not determine multipliers n with A^T n = 0 and J n = 0: forces of several terms
+that hold the same x and cancel. With s. the right-hand side of its second line, linear in a change theta. of the
+parameters,
 
     a change theta. has a derivative  <=>  <n, s.> = 0 for all such n     (the system has a solution)
 
-Forward mode meets the change and finds out. Reverse mode meets none: any of its answers y + n is as good as another,
-and the gradient of theta is <y + n, ds/dtheta>. So n is sent back beside y on a way of its own, and where it arrives
-at a parameter, there is no derivative with respect to this parameter: NaN. All others keep theirs. Most of what is not
-unique arrives nowhere: the forces round a cycle of flat pixels, or of a bound that is one number for many pixels.
+Forward mode has the change at hand, and its system is solved or not. Reverse mode has none: it solves the transposed
+system for y, any y + n solves it as well, and the gradient in theta is <y + n, ds/dtheta>. So n is sent back to the
+parameters beside y, on a way of its own (`shadow`). A parameter where <n, ds/dtheta> is not zero has no derivative:
+NaN. All others keep theirs. Most n contribute to no parameter: the forces round a cycle of flat pixels, or those of a
+bound that is one number for many pixels, cancel in every sum.
 
-What arrives is compared with what would if the parts of n did not cancel, those of n times numbers without a pattern,
-and with the rounding of what the parameter does to all terms.
+Whether <n, ds/dtheta> is zero but for rounding is told by two comparisons: with the same sum, the parts of n multiplied
+by fixed numbers without a pattern, so that they do not cancel; and with the rounding of the whole change that the
+parameter makes in the terms. Each of these sums takes a channel (`in_channels`).
 """
 
 from __future__ import annotations
@@ -29,23 +32,25 @@ from jax.custom_derivatives import SymbolicZero
 from jax.dtypes import float0
 from jax.flatten_util import ravel_pytree
 
-from admm_jax.derivative.active import extent
-from admm_jax.derivative.conditions import Duals, Linearised, changes, forward, right_hand_side, scaled
+from admm_jax.derivative.active import solution_scale
+from admm_jax.derivative.conditions import Duals, Linearised, add_scaled_duals, changes, forward, system_right_hand_side
 from admm_jax.derivative.tell import REVERSE, Teller
 from admm_jax.problem import Penalty, Problem
 from admm_jax.pytree import replace
 from admm_jax.solver.rewrite import lift
 from admm_jax.solver.vectors import probe_signs
 
-CHANNELS = 4  # n, n in two patterns, and the largest |n| everywhere
-CANCELS = {8: 1e-4, 4: 1e-2, 2: 5e-2}  # left of a sum that cancels, of one that does not, by width of the dtype
-ROUNDING = {8: 1e-10, 4: 1e-5, 2: 1e-2}  # of a sum, relative to the whole change of the terms
+CHANNELS = 4  # n, n times two patterns, and max |n| times a third
+# by the width of the dtype in bytes: a sum cancels if its ratio to one with a pattern, or to the whole change of the
+# terms, is no more than
+CANCELS = {8: 1e-4, 4: 1e-2, 2: 5e-2}
+ROUNDING = {8: 1e-10, 4: 1e-5, 2: 1e-2}
 
 Build = Callable[[Any], tuple[Penalty, ...]]
 
 
 def in_channels(n: Array) -> Array:
-    """(CHANNELS, *n.shape): n, then n, and its largest entry, times numbers of size 1/2 to 3/2 without a pattern."""
+    """(n, a n, b n, c max |n|), (CHANNELS, *n.shape); a, b, c are without a pattern, of size 1/2 to 3/2."""
     ramp = jnp.arange(n.size, dtype=n.dtype)
     mixed = [jnp.sin(k + ramp**1.5) for k in range(1, CHANNELS)]
     first, second, third = (jnp.where(v < 0, v - 1 / 2, v + 1 / 2) for v in mixed)
@@ -82,10 +87,20 @@ def with_floating(tree: Any, leaves: list) -> Any:
 def shadow(
     params: Any, build: Build, penalties: tuple[Penalty, ...], program: np.int32, *, warn: bool
 ) -> tuple[Array, ...] | None:
-    """Zeros, one for each number of the penalties and each channel: the way back from n to the parameters.
+    """Zeros for each array of the penalties and each channel: the way on which n goes back to the parameters.
 
-    Their derivative says how the penalties change with `params`, in each of the channels; nothing ever goes forward
-    there. `build`: from the parameters to the `penalties`.
+    Their tangents are zero. Transposed, their derivative takes what arrives in each channel, the sums of n for each
+    array of the penalties, on to the parameters by the derivative of `build`; there `_channels` decides.
+
+    Args:
+        params: A pytree of the parameters.
+        build: From the parameters to `penalties`.
+        penalties: Those of the problem.
+        program: The number of the traced program, which warns once.
+        warn: Whether to warn where a parameter has no derivative.
+
+    Returns:
+        An array (CHANNELS, *shape) for each floating-point array of the penalties; None where no parameter is traced.
     """
     leaves, structure = jax.tree.flatten(params)
     traced = [i for i, leaf in enumerate(leaves) if isinstance(leaf, Tracer) and _is_floating(leaf)]
@@ -124,13 +139,19 @@ def shadow(
 
 
 def arriving(problem: Problem, shadows: tuple[Array, ...], system: Linearised) -> Array:
-    """What the second line's right-hand side becomes in each channel, (CHANNELS, all its entries).
+    """s. of each channel's change of the penalties, (CHANNELS, number of multipliers).
 
-    In the last it is the change of A x + b and of the prox before they cancel, at an x whose entries are all as large
-    as the largest: where x is zero but for rounding, so is the change of A x.
+    The last channel, which tells the size of rounding, has in its place the changes of A x + b and of the prox, added
+    where s. has them subtracted. There x has `solution_scale` added to it with any sign: where x is zero but for
+    rounding, the change of A x would be too.
+
+    Args:
+        problem: The problem, not lifted.
+        shadows: From `shadow`: the change of each array of the penalties, (CHANNELS, *shape).
+        system: The linear system.
     """
     still = jax.tree.map(lambda leaf: jnp.zeros_like(leaf) if _is_floating(leaf) else _float0(leaf), problem)
-    unit = extent(problem, system.x)
+    unit = solution_scale(problem, system.x)
     far = {name: value + unit * probe_signs(value.shape, value.dtype) for name, value in system.x.items()}
 
     def values(q: Problem) -> Duals:
@@ -138,10 +159,10 @@ def arriving(problem: Problem, shadows: tuple[Array, ...], system: Linearised) -
 
     def of(channel: tuple[Array, ...]) -> tuple[Array, Array]:
         change = replace(still, penalties=with_floating(problem.penalties, list(channel)))
-        shift, (_, s) = right_hand_side(problem, change, system)
+        shift, (_, s) = system_right_hand_side(problem, change, system)
         _, _, reacted = changes(problem, change, system)
         moved = jax.jvp(values, (problem,), (change,))[1]
-        whole = scaled(scaled(moved, 1, forward(system, shift)), 1, reacted)
+        whole = add_scaled_duals(add_scaled_duals(moved, 1, forward(system, shift)), 1, reacted)
         return ravel_pytree(s)[0], ravel_pytree(whole)[0]
 
     line, whole = jax.vmap(of)(shadows)
@@ -149,7 +170,10 @@ def arriving(problem: Problem, shadows: tuple[Array, ...], system: Linearised) -
 
 
 def _channels(change: Array, teller: Teller, program: np.int32, *, warn: bool) -> Array:
-    """Zeros, (CHANNELS, *shape), whose transposed gives NaN where the first channel does not cancel."""
+    """Zeros, (CHANNELS, *shape), linear in the change of a parameter.
+
+    Their transpose takes the sums that arrive in the channels to NaN where the first does not cancel, and else to zero.
+    """
     width = change.dtype.itemsize
 
     def back(vector: Array) -> Array:

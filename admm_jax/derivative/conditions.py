@@ -62,7 +62,7 @@ class Linearised:
     x: Point
     readings: tuple[Reading, ...]
     space: dict[str, Space]
-    sigma: Array  # for the linear system, much larger
+    sigma: Array  # of the second line; much larger than the rho of the readings
     direct: tuple[bool, ...] = static()
     plan: Plan = static()
 
@@ -72,7 +72,15 @@ class Linearised:
 
 
 def force(problem: Problem, x: Point, readings: tuple[Reading, ...], direct: tuple[bool, ...], p: Duals) -> Point:
-    """F(x, p; theta) of the lifted problem: direct penalties by their gradient on what is not held, others by p."""
+    """F(x, p; theta) = sum Q^T W (Q x - d) + c + sum A^T p, of the shapes of x.
+
+    Args:
+        problem: The lifted problem.
+        x: The point.
+        readings: Of all penalties.
+        direct: Which penalties are direct: their p is their gradient at A x + b where nothing is held, zero elsewhere.
+        p: The multipliers of all others, in order.
+    """
     zero = {name: jnp.zeros_like(value) for name, value in x.items()}
     e = tuple(q.map(x) - q.data for q in problem.quadratics)
     duals, others = [], iter(p)
@@ -103,7 +111,7 @@ def forward(system: Linearised, x: Point) -> Duals:
 
 
 def adjoint(system: Linearised, u: Duals, like: Point) -> Point:
-    """sum A_j^T u_j."""
+    """sum A_j^T u_j over the penalties that are not direct; zeros of the shapes of `like` where none acts."""
     out = {name: jnp.zeros_like(value) for name, value in like.items()}
     for penalty, part in zip(system.general(system.problem.penalties), u, strict=True):
         out = add(out, penalty.map.adjoint(part))
@@ -115,7 +123,7 @@ def complement(system: Linearised, v: Duals) -> Duals:
     return tuple(a - b for a, b in zip(v, jacobian(system, v), strict=True))
 
 
-def scaled(a: Duals, factor: Array | float, b: Duals) -> Duals:
+def add_scaled_duals(a: Duals, factor: Array | float, b: Duals) -> Duals:
     """a + factor b."""
     return tuple(u + factor * v for u, v in zip(a, b, strict=True))
 
@@ -131,14 +139,21 @@ def hessian(system: Linearised, t: Point) -> Point:
 
 
 def system_at(problem: Problem, plan: Plan, solution: Solution, factor: Array | float = 1.0) -> Linearised:
-    """The linear system at a solution of `problem`; its multipliers may be read with a `factor` (see `trust.py`)."""
+    """The linear system at a solution of `problem`.
+
+    Args:
+        problem: The problem, not lifted.
+        plan: How it is solved.
+        solution: Its values and multipliers.
+        factor: The multipliers are read times this number, near one (see `trust.py`).
+    """
     direct = direct_terms(problem, plan)
     readings = read(problem, solution.values, tuple(factor * p for p in solution.multipliers))
     space = spaces(problem, direct, readings)
     dtype = dtype_of(solution.values)
     system = Linearised(lift(problem), solution.values, readings, space, jnp.ones((), dtype), direct, plan)
     mean = mean_eigenvalue(system)
-    stiff, curved = jnp.zeros((), dtype), jnp.zeros((), dtype)
+    stiff, curved = jnp.zeros((), dtype), jnp.zeros((), dtype)  # largest M / A^T A, and rho, of the penalties
     for penalty, reading in zip(system.general(system.problem.penalties), system.general(readings), strict=True):
         length = row_length(penalty.map, dtype) ** 2
         stiff = jnp.maximum(stiff, jnp.where(length > 0, mean / jnp.where(length > 0, length, 1), 0))
@@ -147,14 +162,14 @@ def system_at(problem: Problem, plan: Plan, solution: Solution, factor: Array | 
     return replace(system, sigma=lax.stop_gradient(STIFFNESS[dtype.itemsize] * stiff))
 
 
-def apply(system: Linearised, pair: Pair) -> Pair:
-    """The operator of the system on (t, dp); what is not in T maps to itself."""
+def apply_system(system: Linearised, pair: Pair) -> Pair:
+    """(t, u) -> (P (M P t + A^T u) + t - P t,  B A P t - J u / sigma), with P the projection onto T."""
     x, u = pair
     t = project(system.space, x)
     pull = add(hessian(system, t), adjoint(system, u, t))
     first = add(project(system.space, pull), subtract(x, t))
     moved = complement(system, forward(system, t))
-    return first, scaled(moved, -1 / system.sigma, jacobian(system, u))
+    return first, add_scaled_duals(moved, -1 / system.sigma, jacobian(system, u))
 
 
 def mean_eigenvalue(system: Linearised) -> Array:
@@ -166,17 +181,26 @@ def mean_eigenvalue(system: Linearised) -> Array:
     return total / system.problem.size
 
 
-def right_hand_side(problem: Problem, tangent: Problem, system: Linearised) -> tuple[Point, Pair]:
-    """(displacement, right-hand side of the system) for a change `tangent` of the problem."""
+def system_right_hand_side(problem: Problem, tangent: Problem, system: Linearised) -> tuple[Point, Pair]:
+    """(displacement, (r, s)): r = -F. - M displacement, projected onto T; s = prox. - B (v. + A displacement).
+
+    Args:
+        problem: The problem, not lifted.
+        tangent: Its change, a `Problem` of the same structure.
+        system: The linear system.
+    """
     pulled, moved, reacted = changes(problem, tangent, system)
     shift = displacement(problem, tangent, system.direct, system.readings, system.space)
-    moved = scaled(moved, 1, forward(system, shift))
+    moved = add_scaled_duals(moved, 1, forward(system, shift))
     r = project(system.space, {name: -value for name, value in add(pulled, hessian(system, shift)).items()})
-    return shift, (r, scaled(reacted, -1, complement(system, moved)))
+    return shift, (r, add_scaled_duals(reacted, -1, complement(system, moved)))
 
 
 def changes(problem: Problem, tangent: Problem, system: Linearised) -> tuple[Point, Duals, Duals]:
-    """(F., v_j., prox_j.): how the conditions change with the problem at fixed x, p and fixed argument of the prox."""
+    """(F., v_j., prox_j.): how the conditions change with the problem at fixed x, p and fixed argument of the prox.
+
+    Arguments as those of `system_right_hand_side`; F. has the shapes of x, the others are of penalties not direct.
+    """
     p = system.general(tuple(reading.p for reading in system.readings))
 
     def conditions(q: Problem) -> tuple[Point, Duals, Duals]:
@@ -191,8 +215,19 @@ def changes(problem: Problem, tangent: Problem, system: Linearised) -> tuple[Poi
     return jax.jvp(conditions, (problem,), (tangent,))[1]
 
 
-def multipliers(problem: Problem, tangent: Problem, system: Linearised, dx: Point, u: Duals) -> Duals:
-    """dp of all penalties: those of the system, and of direct ones what their gradient says where nothing is held."""
+def multiplier_change(problem: Problem, tangent: Problem, system: Linearised, dx: Point, u: Duals) -> Duals:
+    """dp of all penalties: those of the system, and of direct ones the change of their gradient where nothing is held.
+
+    Args:
+        problem: The problem, not lifted.
+        tangent: Its change, a `Problem` of the same structure.
+        system: The linear system.
+        dx: The change of the solution.
+        u: The change of the multipliers of penalties that are not direct, in order.
+
+    Returns:
+        One array for each penalty, in the shape of its multipliers.
+    """
     out, others = [], iter(u)
     for penalty, change, reading, is_direct in zip(
         system.problem.penalties, lift_tangent(problem, tangent).penalties, system.readings, system.direct, strict=True
@@ -214,7 +249,16 @@ def lift_tangent(problem: Problem, tangent: Problem) -> Problem:
 
 
 def lagrangian(problem: Problem, x: Point, readings: tuple[Reading, ...]) -> Array:
-    """q(x) + sum <p_j, A_j x + b_j - z_j> + g_j(z_j) of the lifted problem, equal to f at a solution."""
+    """q(x) + sum <p_j, A_j x + b_j> - g_j*(p_j) of the lifted problem, equal to f at a solution.
+
+    q are the quadratics, the linear cost and the constant; z_j and p_j are those of the readings, -g_j*(p_j) is
+    g_j(z_j) - <p_j, z_j>.
+
+    Args:
+        problem: The lifted problem.
+        x: The point.
+        readings: Of its penalties.
+    """
     total = jnp.asarray(problem.constant)
     for quadratic in problem.quadratics:
         residual = quadratic.map(x) - quadratic.data
@@ -223,5 +267,5 @@ def lagrangian(problem: Problem, x: Point, readings: tuple[Reading, ...]) -> Arr
         total = total + jnp.sum(cost * x[name])
     for penalty, reading in zip(problem.penalties, readings, strict=True):
         total = total + jnp.sum(reading.p * (penalty.map(x) + penalty.offset))
-        total = total + penalty.function.rest(reading.z, reading.p)
+        total = total + penalty.function.minus_conjugate(reading.z, reading.p)
     return total

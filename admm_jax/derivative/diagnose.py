@@ -17,7 +17,7 @@ from jax.core import Tracer
 from admm_jax.derivative import linear_solve, trust
 from admm_jax.derivative.active import has_curved_groups, project
 from admm_jax.derivative.conditions import Linearised, adjoint, complement, forward, hessian, jacobian, system_at
-from admm_jax.derivative.stiff import pulled, stiff, stiff_solver
+from admm_jax.derivative.stiff import augmented_hessian, stiff, stiff_solver
 from admm_jax.problem import Point, Problem
 from admm_jax.pytree import pytree_dataclass
 from admm_jax.solution import Solution, html_table
@@ -116,7 +116,18 @@ def diagnose(
     plan: Plan,
     dtype: np.dtype,
 ) -> Diagnosis:
-    """Solve as for a derivative, and examine it; `directions` have a change of the problem and how far it may go."""
+    """Solve as for a derivative, and examine it.
+
+    Args:
+        problem: The problem, as `solver.solve.prepare` made it.
+        directions: By name of a scalar parameter: the change of the problem with it, and the size of the parameter,
+            which is as far as kinks are looked for.
+        settings: Of the solve.
+        x: Where it starts.
+        state: The state of an earlier solve that it starts from; None for none.
+        plan: How it is solved.
+        dtype: Of the solve.
+    """
     aim = finishing(settings, plan, curved=has_curved_groups(problem, plan))
 
     def solved(q: Problem) -> Solution:
@@ -173,8 +184,8 @@ def _held(problem: Problem, system: Linearised) -> Array:
 def _condition(system: Linearised, push: Point) -> Array:
     """Largest curvature on T, by power iteration, over the smallest of the system, by inverse iteration.
 
-    The curvature is M and what curved functions add to it, about sigma A^T B J A; that of the system where there is
-    none, at a vertex of a linear program.
+    The curvature is M and what curved functions add to it, about sigma A^T B J A. At a vertex of a linear program that
+    is zero, and the largest eigenvalue of the system takes its place.
     """
 
     def unit(v: Point) -> Point:
@@ -193,7 +204,7 @@ def _condition(system: Linearised, push: Point) -> Array:
         return dot(top, operator(top))
 
     curved = greatest(curvature)
-    largest = jnp.where(curved > 0, curved, greatest(partial(pulled, system)))
+    largest = jnp.where(curved > 0, curved, greatest(partial(augmented_hessian, system)))
     inverse, _ = stiff_solver(system)
 
     def fall(_: int, v: Point) -> Point:
@@ -209,6 +220,16 @@ def _distances(problem: Problem, change: Problem, reach: Array, here: tuple[Arra
 
     Where the problem is affine in t and its penalties are polyhedral, the t with one active set form an interval, for
     the pairs (t, p) of feasible multipliers are a convex set: a set that is the same at t is the same up to t.
+
+    Args:
+        problem: The problem at t = 0.
+        change: Its derivative in t.
+        reach: The largest t looked at.
+        here: The active set at t = 0, from `trust.active_set`.
+        again: From a problem to its solution.
+
+    Returns:
+        (down, up), both >= 0; `REACH` times `reach` is the least that is told from zero.
     """
 
     def same(t: Array) -> Array:

@@ -31,12 +31,12 @@ from admm_jax.derivative.conditions import (
     Duals,
     Linearised,
     Pair,
+    add_scaled_duals,
     adjoint,
-    apply,
+    apply_system,
     complement,
     forward,
     hessian,
-    scaled,
 )
 from admm_jax.derivative.stiff import stiff_solver
 from admm_jax.derivative.tell import FORWARD, REVERSE, Teller
@@ -52,7 +52,7 @@ AMBIGUOUS = 1e-3  # share of a push on the multipliers that must stay for them n
 
 
 def answer(system: Linearised, r: Point, s: Duals) -> Pair:
-    """`solve` without a derivative, and without NaN where it failed."""
+    """`solve_system` for the right-hand sides r and s, without a derivative, and without NaN where it failed."""
     plain = replace(system, plan=dataclasses.replace(system.plan, derivative_nan=False))
     return _repeated(plain, stiff_solver(plain)[0], r, s, {name: jnp.zeros_like(value) for name, value in r.items()})
 
@@ -63,7 +63,14 @@ def _size(u: Duals) -> Array:
 
 
 def unsolved(limit: float, converged: np.ndarray, unique: np.ndarray, error: np.ndarray) -> str | None:
-    """What there is to say of a system solved to a relative residual `error`, None where others say it."""
+    """What there is to say of the solution of a linear system, None where there is nothing or `trust.py` says it.
+
+    Args:
+        limit: The relative residual at which it counts as solved.
+        converged: Whether the solve that is differentiated did.
+        unique: Whether the solution is finite, as it is not where the system is known to be singular.
+        error: The relative residual.
+    """
     if bool(error <= limit) or not (converged and unique):
         return None
     return (
@@ -75,26 +82,27 @@ def unsolved(limit: float, converged: np.ndarray, unique: np.ndarray, error: np.
 
 
 def ambiguous(system: Linearised, stiff_solve: Callable[[Point, Point], Point]) -> Duals:
-    """Multipliers n of the system that nothing answers, A^T n = 0 and J n = 0; zero where there are none.
+    """Multipliers n with A^T n = 0 and J n = 0, one of many; zero where there are none.
 
-    They are what is left of a push on the multipliers in all directions.
+    They are what the method of multipliers leaves of multipliers without a pattern, for right-hand sides of zero.
+    `stiff_solve` is that of `stiff_solver`.
     """
     t = {name: jnp.zeros_like(value) for name, value in system.x.items()}
     line, part_of = ravel_pytree(forward(system, t))
     probe = complement(system, part_of(jnp.sin(1 + jnp.arange(line.size, dtype=line.dtype) ** 1.5)))
     none = tuple(jnp.zeros_like(part) for part in probe)
     t, u = _repeated(system, stiff_solve, t, none, t, probe)
-    force, length = apply(system, (t, u))
+    force, length = apply_system(system, (t, u))
     left, whole = _size(u), _size(probe)
     tol = SOLVED[left.dtype.itemsize] * left / jnp.where(whole > 0, whole, 1)  # of what the probe itself would do
     unanswered = (norm(force) <= tol * norm(adjoint(system, probe, t))) & (_size(length) <= tol * whole / system.sigma)
     exists = unanswered & (left > AMBIGUOUS * whole)
-    # what is no part of it is rounding, which would look as if it did not cancel
+    # the smallest entries are rounding, and would look like sums that do not cancel
     least = ROUNDED[left.dtype.itemsize] * jnp.max(jnp.stack([jnp.max(jnp.abs(part)) for part in u]))
     return tuple(jnp.where(exists & (jnp.abs(part) > least), part, 0) for part in u)
 
 
-def solve(
+def solve_system(
     system: Linearised,
     r: Point,
     s: Duals,
@@ -105,14 +113,20 @@ def solve(
     shadows: Array | None = None,
     program: Array | None = None,
 ) -> Pair:
-    """(t, dp) with the system's operator mapping it to (r, s); differentiable and transposable.
+    """(t, u) with M t + A^T u = r and B A t - J u / sigma = s, t in T; differentiable and transposable.
 
-    NaN where the system has no unique solution or was not solved to the accuracy asked for: told, not guessed. Of a
-    solve that has not `converged`, or has no unique solution, others tell.
+    NaN, with a warning, where the system has no unique solution or was not solved to `SOLVED`. Where the solve itself
+    did not converge, or its solution is not unique, `trust.py` warns and this does not.
 
-    `guess` is where the transposed system starts, for those who have solved a similar one. `asked`: a number, linear in
-    the change, that is zero only where nothing changes. `shadows`: zeros, whose cotangents are the multipliers that are
-    not unique, in the channels of `ambiguity.py`. `program`: whose warnings are told once.
+    Args:
+        system: The linear system.
+        r: Right-hand side of the first line, of the shapes of x, in T.
+        s: Right-hand side of the second, one array for each penalty that is not direct.
+        converged: Whether the solve that is differentiated did.
+        guess: Where the transposed system starts, of the shapes of x, from a similar one; None is zero.
+        asked: A scalar, linear in the change of the problem, that is zero only where nothing changes.
+        shadows: Zeros (CHANNELS, number of multipliers), whose cotangents are n of `ambiguity.py`; None for none.
+        program: The number of the traced program, which warns once (see `tell.program_number`).
     """
     frozen, converged = lax.stop_gradient((system, converged))
     limit = (SOLVED if system.plan.periods is None else SOLVED_ROUGHLY)[dtype_of(r).itemsize]
@@ -135,7 +149,7 @@ def solve(
         pair = checked(FORWARD, _repeated(frozen, stiff_solve, *rhs, zero), rhs)
         if not (system.plan.derivative_nan and system.plan.dense):
             return pair
-        # a change that asks nothing of one solution may still ask something of the others
+        # where x is not unique, r and s may be zero at this solution and not at the others: only no change has dx = 0
         known = unique | (asked == 0)
         return jax.tree.map(lambda leaf: jnp.where(known, leaf, jnp.nan), pair)
 
@@ -143,7 +157,7 @@ def solve(
         r, s = rhs
         bent = complement(frozen, s)
         t, u = checked(REVERSE, _repeated(frozen, stiff_solve, r, bent, begin), (r, bent))
-        y = scaled(u, frozen.sigma, scaled(forward(frozen, project(frozen.space, t)), -1, s))
+        y = add_scaled_duals(u, frozen.sigma, add_scaled_duals(forward(frozen, project(frozen.space, t)), -1, s))
         return t, y
 
     def doubtful(y: Duals) -> Array:
@@ -159,8 +173,9 @@ def solve(
         pair = transposed(rhs)
         return pair, jnp.zeros_like(asked), shadows if shadows is None else doubtful(pair[1])
 
-    # The derivative of custom_linear_solve cannot take a right-hand side and an operator where a part, or both, have no
-    # tangent at all, as happens in second derivatives. So it is one vector, and both are tied to x, with one of zero.
+    # JAX cannot differentiate custom_linear_solve where its operator, or a part of the right-hand side, has no tangent
+    # at all, as happens in second derivatives. So the right-hand side is one vector, and both are multiplied by a one
+    # that depends on x, with derivative zero.
     vector, parts_of = ravel_pytree(((r, s), asked, shadows))
     tied = 1 + 0 * ravel_pytree(system.x)[0][0]
 
@@ -168,7 +183,7 @@ def solve(
         return lambda b: ravel_pytree(f(parts_of(b)))[0]
 
     def operator(b: Array) -> Array:
-        return tied * flat(lambda parts: (apply(system, parts[0]), *parts[1:]))(b)
+        return tied * flat(lambda parts: (apply_system(system, parts[0]), *parts[1:]))(b)
 
     solution = lax.custom_linear_solve(
         operator, tied * vector, lambda _, b: flat(forward_solve)(b), lambda _, b: flat(reverse_solve)(b)
@@ -184,7 +199,16 @@ def _repeated(
     begin: Point,
     multipliers: Duals | None = None,
 ) -> Pair:
-    """The method of multipliers on the linear system, from t = `begin` and u = `multipliers`, zero unless given."""
+    """The method of multipliers on the linear system, until u settles or for `OUTER` updates.
+
+    Args:
+        system: The linear system.
+        stiff_solve: (right-hand side, start) -> t, of `stiff_solver`.
+        r: Right-hand side of the first line.
+        s: Right-hand side of the second line.
+        begin: t at the start.
+        multipliers: u at the start; None is zero.
+    """
     dtype, sigma = dtype_of(r), system.sigma
 
     def update(t: Point, u: Duals) -> tuple[Point, Duals]:
@@ -205,7 +229,7 @@ def _repeated(
         def body(carry: tuple) -> tuple:
             i, t, u, _, _ = carry
             t, new = update(t, u)
-            moved = _size(complement(system, scaled(new, -1, u)))
+            moved = _size(complement(system, add_scaled_duals(new, -1, u)))
             return i + 1, t, new, moved, _size(new)
 
         infinity = jnp.full((), jnp.inf, dtype)
@@ -216,20 +240,21 @@ def _repeated(
 
 
 def residual(system: Linearised, pair: Pair, rhs: Pair) -> Array:
-    """How far `pair` is from solving the system, the larger of its two lines' relative residuals.
+    """How far `pair` is from solving the system for `rhs`, the larger of its two lines' relative residuals.
 
-    Forces that sum to nothing leave nothing to compare with: so the size of each is that of A^T u with signs in u.
+    Where forces cancel, A^T u is no measure of their sizes: so each is measured by A^T (+-u), too, with signs without a
+    pattern.
     """
     (t, u), (r, s) = pair, rhs
-    first, second = apply(system, pair)
+    first, second = apply_system(system, pair)
     tiny = jnp.finfo(dtype_of(t)).tiny
     size = norm(r) + norm(adjoint(system, u, t)) + norm(hessian(system, t))
     for penalty, part in zip(system.general(system.problem.penalties), u, strict=True):
         size = size + norm(penalty.map.adjoint(probe_signs(part.shape, part.dtype) * part))
     worst = norm(subtract(first, r)) / jnp.maximum(size, tiny)
     if s:
-        # lengths are measured in units of the force on them, so that where nothing moves rounding counts for nothing
-        left = _size(scaled(second, -1, s))
+        # forces over sigma are lengths, and count with the others: where nothing moves, rounding is small beside them
+        left = _size(add_scaled_duals(second, -1, s))
         unit = _size(s) + _size(forward(system, t)) + (_size(u) + norm(r)) / system.sigma
         worst = jnp.maximum(worst, left / jnp.maximum(unit, tiny))
     return worst

@@ -1,9 +1,9 @@
 """The solve as a differentiable function of everything that its problem is made of.
 
-`solve` is `admm_jax.solver.solve.solve` with a derivative: forward, reverse and of any order. The rule is written
-once, as a Jacobian-vector product around a linear solve that JAX can transpose. It never sees the loop: it uses
-nothing but the solution and its multipliers, so memory does not grow with iterations, and starts, rho and tolerances
-have derivative zero.
+`differentiable_solve` is `admm_jax.solver.solve.solve` with a derivative: forward, reverse and of any order. The rule
+is written once, as a Jacobian-vector product around a linear solve that JAX can transpose. It never sees the loop: it
+uses nothing but the solution and its multipliers, so memory does not grow with iterations, and starts, rho and
+tolerances have derivative zero.
 
     dx           the linear system of `conditions.py`
     d objective  = the derivative of the Lagrangian at fixed (x, p): the envelope theorem (Danskin 1967)
@@ -33,9 +33,9 @@ from jax.dtypes import float0
 from admm_jax.derivative import linear_solve, trust
 from admm_jax.derivative.active import has_curved_groups, project
 from admm_jax.derivative.ambiguity import arriving, shadow
-from admm_jax.derivative.conditions import lagrangian, multipliers, right_hand_side, system_at
+from admm_jax.derivative.conditions import lagrangian, multiplier_change, system_at, system_right_hand_side
 from admm_jax.derivative.tell import program_number
-from admm_jax.derivative.units import Units
+from admm_jax.derivative.units import ScaledProblem
 from admm_jax.precision import full_precision
 from admm_jax.problem import Penalty, Point, Problem
 from admm_jax.pytree import replace
@@ -45,8 +45,7 @@ from admm_jax.solver.plan import Plan, polishing
 from admm_jax.solver.programs import Program
 from admm_jax.solver.rewrite import lift
 from admm_jax.solver.settings import Settings, finishing
-from admm_jax.solver.solve import in_stages
-from admm_jax.solver.solve import solve as solve_only
+from admm_jax.solver.solve import in_stages, solve
 from admm_jax.solver.state import State
 from admm_jax.solver.vectors import add
 
@@ -63,14 +62,25 @@ def tangent_of(
 ) -> tuple[Point, Array, tuple]:
     """(dx, d objective, dp) at a solution for a change of the problem; linear in it, and transposable.
 
-    `push` is a force of its own on x, and `guess` where the adjoint system starts (see `solve`). `shadows`: the change
-    of the penalties in the channels of `ambiguity.py`, if any may move the kink of a term.
+    Args:
+        problem: The problem, of n unknowns x.
+        change: Its tangent, a `Problem` of the same structure.
+        plan: How the problem is solved.
+        solution: The solution of `problem`, with its multipliers p.
+        push: A force on x beside that of the change, of the shapes of x; None for none.
+        guess: Where the transposed system starts, of the shapes of x; None is zero.
+        shadows: The change of the penalties in the channels of `ambiguity.py`, each (CHANNELS, *shape); None where no
+            kink of a term can move.
+        program: The number of the traced program, which warns once (see `tell.program_number`).
+
+    Returns:
+        dx, of the shapes of x; d objective, a scalar; dp, of the shapes of the multipliers.
     """
     system, dtype = system_at(problem, plan, solution), solution.gap.dtype
-    shift, (r, s) = right_hand_side(problem, change, system)
+    shift, (r, s) = system_right_hand_side(problem, change, system)
     if push is not None:
         r = add(r, project(system.space, push))
-    t, u = linear_solve.solve(
+    t, u = linear_solve.solve_system(
         system,
         r,
         s,
@@ -82,11 +92,11 @@ def tangent_of(
     )
     dx = add(shift, project(system.space, t))
     value = jax.jvp(lambda q: lagrangian(lift(q), system.x, system.readings), (problem,), (change,))[1]
-    return dx, value, multipliers(problem, change, system, dx, u)
+    return dx, value, multiplier_change(problem, change, system, dx, u)
 
 
 def _measure(change: Any, dtype: Any) -> Array:
-    """A number that is linear in a change and zero only where nothing changes."""
+    """A number linear in a change and zero only where nothing changes: a sum with weights without a pattern."""
     leaves = [leaf for leaf in jax.tree.leaves(change) if leaf.dtype != float0]
     weights = [jnp.sin(1 + jnp.arange(leaf.size, dtype=dtype) ** 1.5) for leaf in leaves]
     parts = (jnp.dot(w, jnp.ravel(leaf)) for w, leaf in zip(weights, leaves, strict=True))
@@ -110,11 +120,11 @@ def _solve(
     return _solution(plan, dtype, problem, adjoint, settings, x, state, shadows, program)
 
 
-_inside = jax.jit(_solve, static_argnames=("plan", "dtype"))
-_alone = Program(_solve, "plan", "dtype")
+_inside = jax.jit(_solve, static_argnames=("plan", "dtype"))  # for a solve in a transformation
+_alone = Program(_solve, "plan", "dtype")  # for one that stands by itself
 
 
-def solve(
+def differentiable_solve(
     problem: Problem,
     settings: Settings,
     x: Point,
@@ -128,14 +138,22 @@ def solve(
 ) -> Solution:
     """The solution; differentiable in `problem`.
 
-    `adjoint` warm-starts the linear system of reverse mode. It enters as a force of zero size, whose derivative it is
-    to be the solution of that system: the gradient of a loss with respect to `adjoint` is the next one to start from.
-
-    `made_of`: what the problem is made of, and how its penalties are: these are then the parameters of which it is told
-    whether they have a derivative, and not the problem's own numbers. `owner`: a number of the model, for warnings.
-
     Polishing that is left out is not compiled, and a solve that stands in no transformation is compiled as its size
-    asks.
+    asks (`solver.programs`).
+
+    Args:
+        problem: The problem, as `solver.solve.prepare` made it.
+        settings: Of the solve.
+        x: Where it starts.
+        state: The state of an earlier solve that it starts from; None for none.
+        adjoint: Where the linear system of reverse mode starts, of the shapes of x; None is zero. The solution does not
+            depend on it, but its gradient is defined as the solution of that system: the gradient of a loss with
+            respect to `adjoint` is what the next similar one starts from.
+        plan: How it is solved.
+        dtype: Of the solve.
+        made_of: (parameters, from parameters to the problem's penalties): whether there is a derivative is then told
+            of these parameters; None tells it of the numbers of the penalties themselves.
+        owner: A number of the model, for warnings that are given once.
     """
     if (plan.regions or plan.newton) and not isinstance(settings.polish, Tracer) and not bool(settings.polish):
         plan = dataclasses.replace(plan, regions=False, newton=False)
@@ -151,7 +169,7 @@ def solve(
         run = partial(in_stages, problem, settings, x, state, plan=plan, dtype=dtype)
     else:
         run = partial(_alone, *args, None, None, plan=plan, dtype=dtype)
-    with jax.debug_nans(False):  # a history that is not full is filled with NaN: what else is NaN is found where used
+    with jax.debug_nans(False):  # NaN in the unused part of the history is no error
         return run()
 
 
@@ -168,7 +186,7 @@ def _solution(
     program: Array | None,
 ) -> Solution:
     del adjoint, shadows, program
-    run = partial(solve_only, plan=plan, dtype=dtype)
+    run = partial(solve, plan=plan, dtype=dtype)
     return (sequential_vmap(run) if plan.sequential else run)(problem, settings, x, state)
 
 
@@ -181,7 +199,7 @@ def _rule(plan: Plan, dtype: np.dtype, primals: tuple, tangents: tuple) -> tuple
     # through the rule again, so that it can be differentiated once more
     aim = finishing(settings, plan, curved=has_curved_groups(problem, plan))
     solution = _solution(plan, dtype, problem, adjoint, aim, x, state, shadows, program)
-    units = Units(problem, plan, dtype)
+    units = ScaledProblem(problem, plan, dtype)
     inner = units.solution(solution)
     dx, value, dp = units.leave(
         *tangent_of(
@@ -210,12 +228,12 @@ def _rule(plan: Plan, dtype: np.dtype, primals: tuple, tangents: tuple) -> tuple
     return solution, change
 
 
-# with symbolic zeros it is known which parameters change: only where kinks move can the multipliers' freedom matter
+# symbolic zeros tell what changes at all: multipliers that are not unique matter only where a kink may move
 _solution.defjvp(_rule, symbolic_zeros=True)
 
 
 def _kinks(change: Problem) -> list:
-    """The tangents of all that says where the kinks of the penalties are."""
+    """The tangents of whatever may move a kink of a penalty: its map, its offset and, of some, its parameters."""
     parts = [(penalty.map, penalty.offset) for penalty in change.penalties]
     moving = [penalty.function for penalty in change.penalties if penalty.function.kinks_move]
     return jax.tree.leaves((parts, moving), is_leaf=_is_symbolic)

@@ -27,16 +27,16 @@ FLOOR = {8: 1e-11, 4: 1e-6}  # of the residual, relative, by the width of the dt
 ROUGH_FLOOR = {8: 1e-7, 4: 3e-4}  # where a step costs two pairs of transforms, and the solution is known to no more
 
 
-def pulled(system: Linearised, t: Point) -> Point:
+def augmented_hessian(system: Linearised, t: Point) -> Point:
     """(M + sum sigma A^T B A) t."""
     bent = complement(system, forward(system, t))
     return add_scaled(hessian(system, t), system.sigma, adjoint(system, bent, t))
 
 
 def stiff(system: Linearised, t: Point) -> Point:
-    """`pulled` on T, the identity on the rest."""
+    """`augmented_hessian` on T, the identity on the rest."""
     inside = project(system.space, t)
-    return add(project(system.space, pulled(system, inside)), subtract(t, inside))
+    return add(project(system.space, augmented_hessian(system, inside)), subtract(t, inside))
 
 
 def _matrix(system: Linearised, like: Point) -> Array:
@@ -64,9 +64,9 @@ def _factor(matrix: Array) -> tuple[Callable[[Array], Array], Array]:
 
 
 def stiff_solver(system: Linearised) -> tuple[Callable[[Point, Point], Point], Array]:
-    """(rhs, start) -> the solution of the stiff system, NaN where it has none that is unique; and whether it has.
+    """((rhs, start) -> the solution of the stiff system, whether the system is regular).
 
-    That is known in dense models, and taken for granted in others.
+    In dense models that is known, and where it is not regular the solution is NaN; in others it is taken for granted.
     """
     dtype = dtype_of(system.x)
     if system.plan.dense:
@@ -91,7 +91,7 @@ def stiff_solver(system: Linearised) -> tuple[Callable[[Point, Point], Point], A
     def iterative(rhs: Point, start: Point) -> Point:
         inside = onto(rhs)
         t = conjugate_gradients(
-            partial(pulled, system),
+            partial(augmented_hessian, system),
             inside,
             onto(start),
             steps=CG_STEPS,
@@ -105,10 +105,11 @@ def stiff_solver(system: Linearised) -> tuple[Callable[[Point, Point], Point], A
 
 
 def _preconditioner(system: Linearised, *, by_size: bool) -> Callable[[Point], Point]:
-    """Per region, the inverse of its curvature: that of the quadratics, which its size tells, and that of norms.
+    """Per region, the inverse of its curvature: that of the quadratics and that of norms.
 
-    Isotropic total variation cannot do without: its curvatures w / |D x| are of all sizes. For the rest it is only
-    worth its compiling where many steps are made.
+    Isotropic total variation cannot do without: its curvatures w / |D x| are of all sizes. Other models need it only
+    where many steps are made, for it takes time to compile: with `by_size` the curvature of the quadratics is estimated
+    from the size of each region (`region_curvature`), else one number stands for it, where there are norms.
     """
     weights: dict[str, Array] = {}
     for penalty, reading, is_direct in zip(system.problem.penalties, system.readings, system.direct, strict=True):
@@ -129,7 +130,7 @@ def _preconditioner(system: Linearised, *, by_size: bool) -> Callable[[Point], P
             scales[name] = scales[name] + space.average(weights[name])
     if not scales:
         return lambda r: r
-    # a variable, or a region, that no quadratic sees
+    # zero is the curvature of a variable, or a region, that no quadratic sees
     scales = {name: jnp.where(scale > 0, scale, 1) for name, scale in scales.items()}
     return lambda r: {name: value / scales[name] if name in scales else value for name, value in r.items()}
 
@@ -148,13 +149,20 @@ def _difference_diagonal(curvature: Array) -> Array:
 
 
 def rough(system: Linearised, push: Point, *, steps: Array, tol: float) -> Point:
-    """About how x answers to a push: the stiff system alone, by a few conjugate gradient steps."""
+    """About how x answers to a force on it: the stiff system alone, by a few conjugate gradient steps.
+
+    Args:
+        system: The linear system.
+        push: The force, of the shapes of x; it is projected onto T.
+        steps: At most so many; dense models are solved exactly.
+        tol: The relative residual to stop at.
+    """
     r = project(system.space, push)
     if system.plan.dense:
         return project(system.space, stiff_solver(system)[0](r, r))
     zero = {name: jnp.zeros_like(value) for name, value in r.items()}
     inverse = _preconditioner(system, by_size=False)
-    operator, onto = partial(pulled, system), partial(project, system.space)
+    operator, onto = partial(augmented_hessian, system), partial(project, system.space)
     return conjugate_gradients(operator, r, zero, steps=steps, tol=tol, precondition=inverse, project=onto)
 
 

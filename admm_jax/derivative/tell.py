@@ -22,10 +22,10 @@ _programs = itertools.count(1)
 
 
 def program_number(owner: int) -> np.int32:
-    """Whose warnings are given once: a number of its own for each trace, minus `owner` where nothing is traced.
+    """The number under which a warning is given once: a new one for each trace, minus `owner` where nothing is traced.
 
-    What is traced here may be a part of many programs, for JAX keeps the traces of inner functions. So each of them
-    hands its number in, as data.
+    JAX keeps the traces of inner functions and uses them in many programs. So a program's number cannot be a constant
+    of what is traced in it: it is passed in as data.
     """
     return np.int32(next(_programs) if isinstance(jnp.zeros(()), Tracer) else -owner)
 
@@ -53,7 +53,14 @@ class Teller:
 
 
 def announced(vector: Array, teller: Teller, program: Array, *args: Any) -> Array:
-    """v -> v, linear, which calls the teller in forward mode and, transposed, in reverse mode."""
+    """v -> v, linear, which calls the teller in forward mode and, transposed, in reverse mode.
+
+    Args:
+        vector: v.
+        teller: Warns, if there is something to say.
+        program: The number under which it warns once.
+        *args: What its complaint reads.
+    """
     args = lax.stop_gradient(args)
 
     def through(mode: str, v: Array) -> Array:

@@ -2,12 +2,12 @@
 
 The derivative is exact where the solution holds exactly those parts that the optimum holds: then its error falls with
 the solve's. Before, a few wrong regions out of thousands cost a few percent, and nothing in the linear system shows
-it. So the solve goes on until its certified gap is so small that the active set is settled. Where it does not come
-there: with the relative gap g (of decoupled problems, what it is estimated to be: the certified one is a hundred times
-the true one there), x and p are known to about delta = sqrt(g), so the sets are read twice more, with all
-multipliers scaled by 1 - delta and by 1 + delta. The first holds everything that may be held, the second only what
-must be. If they are the same, the set is settled all the same; if not, how differently x answers to a push with the
-one and with the other is the estimate of the derivative's error.
+it. So the solve goes on until its certified gap is so small that the active set is settled. Where it does not get so
+far: with the relative gap g (for decoupled problems the estimate of it, as their certified gap is a hundred times the
+true one), x and p are known to about delta = sqrt(g), so the active set is read twice more, with all multipliers times
+1 - delta and times 1 + delta. The first reading holds everything that may be held, the second only what must be. If
+they are the same, the set is settled all the same; if not, the difference between the answers of x to one push, with
+the one set and with the other, estimates the derivative's error.
 """
 
 from __future__ import annotations
@@ -35,15 +35,20 @@ from admm_jax.status import Status
 T = TypeVar("T")
 
 SHARP = {8: 1e-3, 4: 3e-2}  # error of a group, relative, at which its curvature counts as known, by width of the dtype
-ROUGH_STEPS = 300
-ROUGH = 1e-3
+ROUGH_STEPS = 300  # of conjugate gradients, for the estimate of the error
+ROUGH = 1e-3  # and the relative residual that they stop at
 
 
 @pytree_dataclass
 class Trust:
-    """`converged`: the solve; `settled`: the active set; `unique`: x; `error`: estimate of the relative error.
+    """What is known of a derivative; all scalars.
 
-    `known`: whether every function says what it holds; where one does not, nothing is settled.
+    Attributes:
+        converged: The solve came to where there is a derivative (`reached`).
+        settled: The active set is that of the optimum.
+        unique: The linear system is regular, as far as that is known.
+        error: Estimate of the relative error; zero where the set is settled, infinite where the solve did not converge.
+        known: Every function says what it holds; where one does not, nothing counts as settled.
     """
 
     converged: Array
@@ -54,7 +59,14 @@ class Trust:
 
 
 def assess(problem: Problem, plan: Plan, solution: Solution, target: Array) -> Trust:
-    """What is known of the derivative at a solution. `target`: a gap at which an active set is settled in any case."""
+    """What is known of the derivative at a solution.
+
+    Args:
+        problem: The problem, in the units that it is differentiated in.
+        plan: How it is solved.
+        solution: Its solution, in the same units.
+        target: The relative gap at which an active set is settled in any case.
+    """
     dtype, came = solution.gap.dtype, reached(solution, plan, target)
     gap = solution.gap if plan.periods is None else jnp.minimum(solution.gap, solution.estimate)
     delta = jnp.sqrt(jnp.clip(gap, 0, 1e-2)).astype(dtype)
@@ -62,7 +74,7 @@ def assess(problem: Problem, plan: Plan, solution: Solution, target: Array) -> T
     patterns = jax.vmap(lambda factor: active_set(problem, solution, factor))(factors)
     clear = jnp.all(jnp.stack([jnp.all(both[0] == both[1]) for both in patterns])) if patterns else jnp.ones((), bool)
     blurred = blur(problem, solution)
-    # of a decoupled problem the target itself was measured, small groups and all
+    # small groups must be sharp besides; but the target of a decoupled problem was measured with them
     sharp = blurred <= SHARP[dtype.itemsize]
     settled = solution.converged & sharp & ((gap <= target) | clear)
     if plan.periods is not None:
@@ -90,9 +102,9 @@ def assess(problem: Problem, plan: Plan, solution: Solution, target: Array) -> T
 def reached(solution: Solution, plan: Plan, target: Array) -> Array:
     """Whether the solve came to where there is a derivative.
 
-    That is to its tolerance, or to what was asked of the estimate of its gap, or of the residuals where no gap can be
-    known, or, in a decoupled problem, to the
-    `target` at which the derivative is known, though the certificate may have come to the end of its digits before.
+    That is to its tolerance, of the gap, of the estimate of the gap, or of the residuals where no gap can be known. In
+    a decoupled problem it is enough that the estimate is within `target`, though rounding may end the certificate
+    before its tolerance. `plan` is how the problem was solved.
     """
     known = solution.converged
     for status in (Status.SOLVE_ESTIMATE_REACHED, Status.SOLVE_RESIDUALS_REACHED):
@@ -101,9 +113,9 @@ def reached(solution: Solution, plan: Plan, target: Array) -> Array:
 
 
 def blur(problem: Problem, solution: Solution) -> Array:
-    """The largest relative error of a group that a norm does not hold, as far as x and its multipliers disagree on it.
+    """The largest relative error of a curvature, from how far x and its multipliers disagree on v = A x + b.
 
-    The curvature w / ||v|| of a small group is only as good as its v is known.
+    Only unbounded curvatures count, such as w / ||v|| of a group: where v is small, it is as well known as v is.
     """
     worst = jnp.zeros((), solution.gap.dtype)
     lifted = lift(problem)
@@ -116,14 +128,20 @@ def blur(problem: Problem, solution: Solution) -> Array:
 
 
 def active_set(problem: Problem, solution: Solution, factor: Array | float = 1.0) -> tuple[Array, ...]:
-    """Which entries of each penalty are held, its multipliers read with a `factor`."""
+    """What each penalty of the lifted problem holds (`Function.active`), its multipliers read times `factor`."""
     readings = read(problem, solution.values, tuple(factor * p for p in solution.multipliers))
     pairs = zip(lift(problem).penalties, readings, strict=True)
     return tuple(penalty.function.active(reading.z, reading.p) for penalty, reading in pairs)
 
 
 def complaint(code: np.ndarray, measured: np.ndarray, trust: Trust) -> str | None:
-    """What there is to say of a derivative, None if it can be trusted."""
+    """What there is to say of a derivative, None if it can be trusted.
+
+    Args:
+        code: The number of the solve's status.
+        measured: Its certified relative gap.
+        trust: What is known of the derivative.
+    """
     status, gap = int(code), float(measured)
     if not trust.converged:
         return (
@@ -153,7 +171,15 @@ def complaint(code: np.ndarray, measured: np.ndarray, trust: Trust) -> str | Non
 
 
 class Announcer:
-    """Says so when the program runs, if the derivative at `solution` is in doubt: in the mode in which it is taken."""
+    """Warns when the program runs, in the mode in which the derivative is taken, if that at `solution` is in doubt.
+
+    Args:
+        problem: The problem, in the units that it is differentiated in.
+        plan: How it is solved.
+        solution: Its solution, in the same units.
+        target: As of `assess`.
+        program: The number under which it warns once.
+    """
 
     def __init__(self, problem: Problem, plan: Plan, solution: Solution, target: Array, program: Array) -> None:
         self.told = solution.status, solution.gap

@@ -25,11 +25,11 @@ from admm_jax.solver.rewrite import VECTOR, flatten, unflatten
 from admm_jax.solver.solve import internal
 
 
-class Units:
+class ScaledProblem:
     """The scaled problem of a user's one, and the ways between them.
 
     Args:
-        problem: The user's, as `prepare` made it.
+        problem: The user's, as `solver.solve.prepare` made it.
         plan: How it is solved: a dense one becomes one vector with matrices.
         dtype: Of the solve.
     """
@@ -48,7 +48,7 @@ class Units:
         return jax.jvp(self._scaled, (self.user,), (change,))[1]
 
     def shadows(self, shadows: tuple[Array, ...] | None) -> tuple[Array, ...] | None:
-        """The changes of the penalties in the channels of `ambiguity`."""
+        """The changes of the penalties in the channels of `ambiguity`, from the user's units to the solver's."""
         if shadows is None:
             return None
         still = jax.tree.map(_nothing, self.user)

@@ -15,8 +15,8 @@ from admm_jax.errors import DataError
 from admm_jax.learn.outcome import Epoch
 
 
-class Progress(NamedTuple):
-    """Where a fit stands between two epochs.
+class Checkpoint(NamedTuple):
+    """Where a fit stands between two epochs; a later run can go on from it.
 
     Attributes:
         params: The parameters, as the optimiser moves them.
@@ -38,18 +38,18 @@ class Progress(NamedTuple):
 TREES = ("params", "optimizer", "best")
 
 
-def save(path: str | os.PathLike, progress: Progress) -> None:
-    """Write the progress to an .npz file; what stood there before is replaced only when the new one is complete."""
+def save(path: str | os.PathLike, checkpoint: Checkpoint) -> None:
+    """Write the checkpoint to an .npz file; what stood there before is replaced only when the new one is complete."""
     path = Path(path)
     arrays: dict[str, Any] = {
         f"{name}.{place}": np.asarray(leaf)
         for name in TREES
-        for place, leaf in enumerate(jax.tree.leaves(getattr(progress, name)))
+        for place, leaf in enumerate(jax.tree.leaves(getattr(checkpoint, name)))
     }
     meta = {
-        "best_loss": progress.best_loss,
-        "best_epoch": progress.best_epoch,
-        "history": [epoch._asdict() for epoch in progress.history],
+        "best_loss": checkpoint.best_loss,
+        "best_epoch": checkpoint.best_epoch,
+        "history": [epoch._asdict() for epoch in checkpoint.history],
     }
     partial = path.with_name(path.name + ".partial")
     with partial.open("wb") as file:
@@ -57,8 +57,8 @@ def save(path: str | os.PathLike, progress: Progress) -> None:
     os.replace(partial, path)
 
 
-def load(path: str | os.PathLike, like: Progress) -> Progress:
-    """Read a progress of the same structure as `like`.
+def load(path: str | os.PathLike, like: Checkpoint) -> Checkpoint:
+    """Read a checkpoint of the same structure as `like`.
 
     Raises:
         DataError: there is no such file, or it is that of a fit of other parameters or another optimiser.
@@ -81,4 +81,4 @@ def load(path: str | os.PathLike, like: Progress) -> Progress:
             raise DataError(f"{path}: a checkpoint of other parameters or another optimiser: its {name} do not fit")
         trees[name] = jax.tree.unflatten(structure, [jnp.asarray(f) for f in found])
     history = tuple(Epoch(**epoch) for epoch in meta["history"])
-    return Progress(best_loss=meta["best_loss"], best_epoch=meta["best_epoch"], history=history, **trees)
+    return Checkpoint(best_loss=meta["best_loss"], best_epoch=meta["best_epoch"], history=history, **trees)

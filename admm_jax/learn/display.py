@@ -57,8 +57,12 @@ class EpochBar:
         self._bar.close()
 
 
-def resolve(progress: Any, total: int) -> Display:
-    """The display that a user's word stands for: None or "none", True or "table", "bar", or a function of an `Epoch`.
+def epoch_display(progress: Any, total: int) -> Display:
+    """The display that a user's word stands for.
+
+    Args:
+        progress: None, False or "none"; True or "table"; "bar"; or a function of an `Epoch`.
+        total: Epochs to come, for a bar.
 
     Raises:
         ValueError: for any other word.

@@ -15,12 +15,12 @@ import optax
 from jax import Array
 
 from admm_jax.errors import DataError, LearningError
-from admm_jax.learn.checkpoint import Progress, load, save
+from admm_jax.learn.checkpoint import Checkpoint, load, save
 from admm_jax.learn.dataset import batches, put, repeated, stacked, take
-from admm_jax.learn.display import EpochBar, resolve
+from admm_jax.learn.display import EpochBar, epoch_display
 from admm_jax.learn.outcome import Epoch, Fit, small
 from admm_jax.learn.parameters import values
-from admm_jax.learn.trial import Bind, Criterion, blank, default_bind, evaluate, solves_in, usable
+from admm_jax.learn.trial import Bind, Criterion, blank, default_bind, evaluate_criterion, solves_in, usable
 from admm_jax.model import Model
 from admm_jax.solution import Solution
 
@@ -31,9 +31,9 @@ DIVERGED = 10.0  # a loss this many times its first size above its first value
 class Images(NamedTuple):
     """A stack of images, and where the next solve of each starts."""
 
-    data: dict[str, Array]
-    size: int
-    starts: Solution
+    data: dict[str, Array]  # by name, (size, ...)
+    size: int  # images
+    starts: Solution  # each leaf (size, ...)
 
 
 class _Failure(Exception):  # noqa: N818 - turned into a LearningError that holds the result
@@ -65,16 +65,23 @@ class Fitter(NamedTuple):
 
     def one(self, params: Any, example: Mapping[str, Any], init: Solution) -> tuple[Array, Solution]:
         """(loss, solution) of one image."""
-        return evaluate(self.model, self.loss, self.bind, values(params), example, init, self.options)
+        return evaluate_criterion(self.model, self.loss, self.bind, values(params), example, init, self.options)
 
     def images(self, data: Mapping[str, Any], params: Any, what: str) -> Images:
-        """The images of a data set, each starting from nowhere."""
+        """The images of a data set, without an earlier solution; `params` give shapes only, `what` is for messages."""
         stack, count = stacked(data, what)
         bound = self.bind(values(params), take(stack, np.array(0)))
         return Images(stack, count, repeated(blank(self.model, bound, self.options), count))
 
     def over(self, function: Any, params: Any, data: Any, starts: Solution) -> Any:
-        """function(params, example, start) of each image of a batch, stacked."""
+        """function(params, example, start) of each image of a batch, stacked.
+
+        Args:
+            function: Of one image.
+            params: The same for all images.
+            data: A pytree with the images along the first axis.
+            starts: Where each solve starts, likewise.
+        """
         if self.together:
             return jax.vmap(function, in_axes=(None, 0, 0))(params, data, starts)
         places = map(np.array, range(len(jax.tree.leaves(data)[0])))
@@ -82,7 +89,15 @@ class Fitter(NamedTuple):
         return jax.tree.map(lambda *leaves: jnp.stack(leaves), *outcomes)
 
     def step(self, params: Any, state: Any, images: Images, index: np.ndarray, weight: np.ndarray) -> Step:
-        """One batch: losses and gradients image by image, their mean, one step of the optimiser."""
+        """One batch: losses and gradients image by image, their mean, one step of the optimiser.
+
+        Args:
+            params: The parameters as the optimiser moves them.
+            state: Its state.
+            images: All images.
+            index: The places of those of the batch.
+            weight: 1 for each that counts, 0 for one that only fills the batch up.
+        """
         starts = take(images.starts, index)
         graded = jax.value_and_grad(self.one, has_aux=True)
         (losses, solutions), slopes = self.over(graded, params, take(images.data, index), starts)
@@ -127,11 +142,11 @@ class Step(NamedTuple):
     counted: int  # images with a finite loss and gradient
     tried: int
     iterations: int
-    slope: float
+    slope: float  # norm of the mean gradient
 
 
 def _mean(slope: Array, good: Array, share: Array) -> Array:
-    """The mean over the images that count; the others may hold NaN."""
+    """sum over the images of share times slope, along the first axis; where not `good`, a slope may be NaN."""
     shape = (-1,) + (1,) * (slope.ndim - 1)
     return jnp.sum(jnp.where(good.reshape(shape), slope, 0) * share.reshape(shape).astype(slope.dtype), axis=0)
 
@@ -215,11 +230,11 @@ def fit(
     )
     train = fitter.images(data, params, "data")
     held = None if validation is None else fitter.images(validation, params, "validation")
-    state = Progress(params, fitter.optimizer.init(params), params, math.inf, 0, ())
+    state = Checkpoint(params, fitter.optimizer.init(params), params, math.inf, 0, ())
     if resume is not None:
         state = load(resume, state)
     before = state.history[-1].seconds if state.history else 0.0
-    display = resolve(progress, epochs - len(state.history))
+    display = epoch_display(progress, epochs - len(state.history))
     converged, message = False, f"all {epochs} epochs done"
     try:
         while len(state.history) < epochs:
@@ -241,14 +256,25 @@ def fit(
     return _outcome(state, converged, message)
 
 
-def _outcome(state: Progress, converged: bool, message: str) -> Fit:
+def _outcome(state: Checkpoint, converged: bool, message: str) -> Fit:
     return Fit(state.best, state.params, state.best_loss, state.best_epoch, converged, message, state.history)
 
 
 def _epoch(
-    fitter: Fitter, state: Progress, train: Images, held: Images | None, began: float
-) -> tuple[Progress, Images, Images | None]:
-    """One pass over the images, and over those of the validation."""
+    fitter: Fitter, state: Checkpoint, train: Images, held: Images | None, began: float
+) -> tuple[Checkpoint, Images, Images | None]:
+    """One pass over the images, and over those of the validation.
+
+    Args:
+        fitter: What stays the same.
+        state: Where the fit stands.
+        train: The images.
+        held: The validation images; None without them.
+        began: When the fit began by `time.perf_counter`, as if all earlier runs belonged to it, in seconds.
+
+    Returns:
+        The three, after the epoch.
+    """
     number = len(state.history) + 1
     params, optimizer, measured = state.params, state.optimizer, state.params
     total, counted, tried, iterations, slope = 0.0, 0, 0, 0, math.nan

@@ -102,8 +102,8 @@ def _box(image: Array, side: int) -> Array:
     return total / side**2
 
 
-def apply(layers: Sequence[Layer], channels: Array) -> Array:
-    """(c, m, n) -> (k, m, n): convolutions of the same size with leaky rectifiers between."""
+def apply_layers(layers: Sequence[Layer], channels: Array) -> Array:
+    """(c, m, n) -> (k, m, n): convolutions that keep m and n, dilated by 2^i in layer i, leaky rectifiers between."""
     value = channels[None]
     for place, layer in enumerate(layers):
         reach = 2**place * (layer.weight.shape[-1] // 2)
@@ -139,7 +139,7 @@ def lam_map(net: Network, images: Array | Sequence[Array], sigma: Any, reach: fl
     expected = net.layers[0].weight.shape[1]
     if len(seen) * FEATURES != expected:
         raise ShapeError(f"the network was made for {expected // FEATURES} images, lam_map got {len(seen)}")
-    correction = reach * jnp.tanh(apply(net.layers, jnp.concatenate([features(image, sigma) for image in seen])))
+    correction = reach * jnp.tanh(apply_layers(net.layers, jnp.concatenate([features(image, sigma) for image in seen])))
     lam = jnp.exp(net.log_base + correction) * sigma**2
     return lam if lam.shape[0] == 2 else lam[0]
 

@@ -24,7 +24,7 @@ class Epoch(NamedTuple):
         validation: Mean over the validation images; NaN without them.
         slope: Norm of the gradient of the last batch.
         failed: Images without a finite loss and gradient; they were left out.
-        iterations: ADMM iterations of all solves, as many as their trials report.
+        iterations: ADMM iterations of the training solves; with a twin criterion those of the first of each two.
         solves: Solves so far.
         seconds: Since the start.
         parameters: The small parameters, by name, where `loss` was measured.

@@ -76,6 +76,11 @@ def positive(value: Any) -> Positive:
 def between(value: Any, low: float, high: float) -> Between:
     """A parameter that stays strictly between two bounds.
 
+    Args:
+        value: Where it starts, any shape.
+        low: The lower bound.
+        high: The upper bound.
+
     Raises:
         DataError: it does not start there.
     """

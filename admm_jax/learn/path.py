@@ -1,6 +1,7 @@
 """The regularisation path of a scalar parameter, each solve warm-started by its neighbour; the L-curve and its corner.
 
-L-curve: (log ||A u - d||, log R(u)) against the parameter, R(u) being the rest of the objective over the parameter.
+L-curve: (log data term, log R(u)) along the parameter, with the data term sum 1/2 w ||A u - d||^2 and
+R(u) = (objective - data term) / parameter.
 """
 
 from __future__ import annotations

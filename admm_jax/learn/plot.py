@@ -125,7 +125,14 @@ def fit(result: Fit, *, path: str | File | None = None) -> Figure:
 
 
 def lam_map(picture: Any, weights: Any, ax: Axes | None = None, *, name: str = "lam") -> Axes:
-    """A map of weights in colour over the image in grey, on a logarithmic scale."""
+    """A map of weights in colour over the image in grey, on a logarithmic scale.
+
+    Args:
+        picture: The image, (m, n).
+        weights: > 0, (m, n).
+        ax: Where to draw; a new figure by default.
+        name: Of the weights.
+    """
     from matplotlib.colors import LogNorm
 
     ax = _axes(ax, (4.6, 4))

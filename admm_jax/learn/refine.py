@@ -26,7 +26,7 @@ from admm_jax.precision import full_precision
 DAMPING = 1e-2  # of the first step, relative to the diagonal
 LEAST_DAMPING = 1e-9
 MOST_DAMPING = 1e9
-SETTLED = 1e-5  # relative decrease of the cost that n noisy pixels do not tell from none
+SETTLED = 1e-5  # relative decrease of the cost to stop at: over noisy pixels it is no better than none
 
 
 class Refined(NamedTuple):

@@ -1,8 +1,9 @@
-"""The minimum, or the root, of a function of one number that hands out its derivative: safeguarded, in about ten calls.
+"""The minimum, or the root, of a function f of one number t that hands out its derivative: in about ten calls.
 
-Both keep a bracket once they have one, step by interpolation inside it, and bisect where interpolation shrinks it too
-slowly. Functions of a regularisation weight have many small kinks; the derivative jumps there, and only the bracket
-can be trusted. A call that does not return finite numbers is taken back half-way to the last point that did.
+Both keep a bracket, two points that the answer lies between, once they have one, step by interpolation inside it, and
+bisect where interpolation shrinks it too slowly. Functions of a regularisation weight have many small kinks; the
+derivative jumps there, and only the bracket can be trusted. Where a call does not return finite numbers, the next is
+half-way to the last point that did.
 """
 
 from __future__ import annotations
@@ -12,16 +13,16 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
-Function = Callable[[float], tuple[float, float]]
+ValueAndSlope = Callable[[float], tuple[float, float]]  # t -> (f(t), f'(t))
 
 EDGE = 0.1  # a step stays this share of the bracket away from its ends
-LONGEST = 3.0  # and within this while there is no bracket
-CLOSE = 0.5  # a bracket wider than this may hold kinks that the slopes at its ends do not tell of
+LONGEST = 3.0  # step in t while there is no bracket
+CLOSE = 0.5  # a bracket wider than this in t may hold kinks that the slopes at its ends do not tell of
 RETREATS = 3  # calls in a row that may fail
-AROUND = (0.4, 0.2)  # how far from a minimum the neighbourhood is looked at
+AROUND = (0.4, 0.2)  # distances in t at which a minimum is compared with its neighbours
 
 
-class Point(NamedTuple):
+class Evaluation(NamedTuple):
     """t, f(t) and f'(t)."""
 
     t: float
@@ -29,18 +30,18 @@ class Point(NamedTuple):
     slope: float
 
 
-class Outcome(NamedTuple):
+class ScalarResult(NamedTuple):
     """Where a search ended.
 
     Attributes:
         best: The least value seen, or the value nearest to zero.
-        points: All calls, in order; those that failed have values that are not finite.
+        evaluations: All calls, in order; those that failed have values that are not finite.
         converged: Whether the last step was within the tolerance.
         message: Why it stopped.
     """
 
-    best: Point
-    points: tuple[Point, ...]
+    best: Evaluation
+    evaluations: tuple[Evaluation, ...]
     converged: bool
     message: str
 
@@ -50,19 +51,19 @@ class _Stop(Exception):  # noqa: N818 - no error: the search has said all it can
 
 
 class _Calls:
-    """The calls of one search: bounded, recorded, and taken back where they fail."""
+    """The calls of one search: inside [low, high], at most `limit`, recorded, and retried nearer by where they fail."""
 
-    def __init__(self, function: Function, low: float, high: float, limit: int) -> None:
+    def __init__(self, function: ValueAndSlope, low: float, high: float, limit: int) -> None:
         self.function, self.low, self.high, self.limit = function, low, high, limit
-        self.points: list[Point] = []
+        self.evaluations: list[Evaluation] = []
 
-    def __call__(self, t: float, safe: Point | None) -> Point:
+    def __call__(self, t: float, safe: Evaluation | None) -> Evaluation:
         """The function at t, or nearer to the point `safe` where it has no finite value at t."""
         for _ in range(RETREATS + 1):
-            if len(self.points) >= self.limit:
+            if len(self.evaluations) >= self.limit:
                 raise _Stop(f"stopped after {self.limit} evaluations")
-            point = Point(t, *map(float, self.function(t)))
-            self.points.append(point)
+            point = Evaluation(t, *map(float, self.function(t)))
+            self.evaluations.append(point)
             if math.isfinite(point.value) and math.isfinite(point.slope):
                 return point
             if safe is None:
@@ -70,24 +71,31 @@ class _Calls:
             t = (t + safe.t) / 2
         raise _Stop("the criterion or its derivative is not finite near the best point")
 
-    def good(self) -> list[Point]:
+    def good(self) -> list[Evaluation]:
         """Those with a value."""
-        return [p for p in self.points if math.isfinite(p.value)] or [self.points[0]]
+        return [p for p in self.evaluations if math.isfinite(p.value)] or [self.evaluations[0]]
 
-    def best(self) -> Point:
+    def best(self) -> Evaluation:
         """The first with the least value."""
         return min(self.good(), key=lambda p: p.value)
 
-    def outcome(self, quality: Callable[[Point], float], converged: bool, message: str) -> Outcome:
-        return Outcome(min(self.good(), key=quality), tuple(self.points), converged, message)
+    def outcome(self, quality: Callable[[Evaluation], float], converged: bool, message: str) -> ScalarResult:
+        return ScalarResult(min(self.good(), key=quality), tuple(self.evaluations), converged, message)
 
     def clip(self, t: float) -> float:
         return min(max(t, self.low), self.high)
 
 
-def minimum(
-    function: Function, start: float, *, low: float, high: float, tol: float = 0.03, limit: int = 12, step: float = 1.0
-) -> Outcome:
+def minimise(
+    function: ValueAndSlope,
+    start: float,
+    *,
+    low: float,
+    high: float,
+    tol: float = 0.03,
+    limit: int = 12,
+    step: float = 1.0,
+) -> ScalarResult:
     """A local minimum of f on [low, high], downhill from the start.
 
     It walks downhill, by secant steps on f', until f' changes sign or f rises; then it takes the minimum of the cubic
@@ -155,7 +163,7 @@ def _descend(calls: _Calls, start: float, tol: float, step: float) -> tuple[bool
 
 
 def _look_around(calls: _Calls) -> None:
-    """Compare the best point with its neighbours, and from a better one again: first farther away, then nearer."""
+    """Compare the best point with its neighbours at the distances `AROUND`, as long as one of them is better."""
     for distance in AROUND:
         better = True
         while better:
@@ -163,8 +171,8 @@ def _look_around(calls: _Calls) -> None:
             better = any(_neighbour(calls, best, way * distance).value < best.value for way in (-1, 1))
 
 
-def _neighbour(calls: _Calls, best: Point, distance: float) -> Point:
-    """The point about so far from the best one; itself where the bounds leave no room for another."""
+def _neighbour(calls: _Calls, best: Evaluation, distance: float) -> Evaluation:
+    """A point about `distance` (signed) from the best one, known or new; the best where the bounds leave no room."""
     there = [p for p in calls.good() if 0.6 <= (p.t - best.t) / distance <= 1.5]
     if there:
         return min(there, key=lambda p: p.value)
@@ -172,8 +180,8 @@ def _neighbour(calls: _Calls, best: Point, distance: float) -> Point:
     return best if t == best.t else calls(t, best)
 
 
-def _inside(a: Point, b: Point) -> float:
-    """The minimum of the cubic through both points with their slopes, well inside; else the middle."""
+def _inside(a: Evaluation, b: Evaluation) -> float:
+    """The t of the minimum of the cubic through both points with their slopes, `EDGE` inside; else the middle."""
     width = b.t - a.t
     first = a.slope + b.slope - 3 * (b.value - a.value) / width
     under = first**2 - a.slope * b.slope
@@ -188,7 +196,9 @@ def _inside(a: Point, b: Point) -> float:
     return a.t + share * width
 
 
-def root(function: Function, start: float, *, low: float, high: float, tol: float = 0.01, limit: int = 12) -> Outcome:
+def find_root(
+    function: ValueAndSlope, start: float, *, low: float, high: float, tol: float = 0.01, limit: int = 12
+) -> ScalarResult:
     """The zero on [low, high] of a function that never decreases: Newton's method, inside a bracket once it has one.
 
     Args:

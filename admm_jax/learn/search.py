@@ -20,14 +20,14 @@ from admm_jax.learn.trial import (
     blank,
     checked_example,
     default_bind,
-    evaluate,
+    evaluate_criterion,
     solves_in,
     usable,
 )
 from admm_jax.model import Model
 from admm_jax.solution import Solution
 
-RANGE = 1e4  # the search goes this far from its start, either way
+RANGE = 1e4  # the factor that the search goes from its start, either way
 
 
 class SearchStep(NamedTuple):
@@ -126,7 +126,7 @@ def search(
         init = min(starts, key=lambda pair: abs(pair[0] - t))[1] if starts else empty
 
         def measured(log_value: Array) -> tuple[Array, Solution]:
-            return evaluate(model, criterion, bind, {name: jnp.exp(log_value)}, example, init, options)
+            return evaluate_criterion(model, criterion, bind, {name: jnp.exp(log_value)}, example, init, options)
 
         value, slope, solution = jax.jvp(measured, (at,), (jnp.ones_like(at),), has_aux=True)
         if value.ndim:
@@ -136,10 +136,10 @@ def search(
         history.append(SearchStep(float(np.exp(t)), float(value), float(slope), int(solution.iterations)))
         return float(value), float(slope)
 
-    find = scalar.root if getattr(criterion, "root", False) else scalar.minimum
+    find = scalar.find_root if getattr(criterion, "root", False) else scalar.minimise
     accuracy = {} if tol is None else {"tol": tol}
     outcome = find(function, math.log(first), low=math.log(low), high=math.log(high), limit=max_evaluations, **accuracy)
-    index = outcome.points.index(outcome.best)
+    index = outcome.evaluations.index(outcome.best)
     if not math.isfinite(outcome.best.value):
         raise LearningError(
             f"{outcome.message}: {name} = {first:.3g} gives {outcome.best.value} with derivative "

@@ -21,7 +21,13 @@ def mse(image: Array, truth: Any) -> Array:
 
 
 def psnr(image: Array, truth: Any, peak: float = 1.0) -> Array:
-    """10 log10(peak^2 / mse), in dB."""
+    """10 log10(peak^2 / mse), in dB.
+
+    Args:
+        image: Any shape.
+        truth: Of the same shape.
+        peak: The value of white.
+    """
     return -10 * jnp.log10(mse(image, truth) / peak**2)
 
 
@@ -30,6 +36,11 @@ def ssim(image: Array, truth: Any, peak: float = 1.0) -> Array:
 
     m are means, s (co)variances (divided by 48), c1 = (0.01 peak)^2, c2 = (0.03 peak)^2: what scikit-image's
     `structural_similarity` computes by default.
+
+    Args:
+        image: (m, n), at least 7 x 7.
+        truth: Of the same shape.
+        peak: The value of white.
 
     Source: Wang, Bovik, Sheikh & Simoncelli 2004.
     """

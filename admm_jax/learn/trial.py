@@ -107,7 +107,7 @@ def solve_trial(
         init: Where to start, `blank` at first: always a `Solution`, so that one program serves all solves.
         options: Of the solve.
     """
-    # whoever calls this looks at the derivatives that come out: a warning for each would say it twice
+    # callers check for NaN in the derivatives themselves, and report it once
     options = {"derivative_warning": False, **options}
     solution = model.solve(bound, init=jax.tree.map(lax.stop_gradient, init), **options)
     problem = model.problem(bound)
@@ -127,7 +127,7 @@ def _terms(quadratics: tuple[Quadratic, ...], values: Point) -> tuple[tuple[Arra
     return predicted, observed
 
 
-def evaluate(
+def evaluate_criterion(
     model: Model,
     criterion: Criterion,
     bind: Bind,
@@ -136,7 +136,17 @@ def evaluate(
     init: Solution,
     options: Mapping[str, Any],
 ) -> tuple[Array, Solution]:
-    """(criterion, solution): one solve, or two where the criterion has a twin; differentiable in `values`."""
+    """(criterion, solution): one solve, or two where the criterion has a twin; differentiable in `values`.
+
+    Args:
+        model: The model.
+        criterion: From a `Trial`, or from two, to a number.
+        bind: (values, example) -> value of each `Param` of the model.
+        values: The learned parameters, by value.
+        example: The data of one image.
+        init: Where the first solve starts; the second starts at its solution.
+        options: Of each solve.
+    """
     trial = solve_trial(model, bind(values, example), example, init, options)
     if not isinstance(criterion, TwinCriterion):
         return jnp.asarray(criterion(trial)), trial.solution
@@ -151,7 +161,13 @@ def solves_in(criterion: Criterion) -> int:
 
 
 def blank(model: Model, bound: Mapping[str, Any], options: Mapping[str, Any]) -> Solution:
-    """A solution that says nothing: zeros. A solve that starts there starts as if from nowhere."""
+    """A solution of zeros, with the shapes of the model's: a solve that starts there starts as if without one.
+
+    Args:
+        model: The model.
+        bound: A value for each of its parameters.
+        options: Of the solves that will start there.
+    """
     shapes = jax.eval_shape(lambda given: model.solve(given, **options), {k: jnp.asarray(v) for k, v in bound.items()})
     return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
 

@@ -14,7 +14,7 @@ from admm_jax.errors import DataError, ShapeError
 from admm_jax.learn.noise import noise_level
 from admm_jax.learn.trial import Example, Trial
 
-STREAM = 0x5C6A2  # a stream apart: e must not be the noise that the user drew from the same seed
+STREAM = 0x5C6A2  # makes a stream of random numbers apart: e must not be the noise that a user drew from the same seed
 
 
 def _sigma(given: float | None, example: Example, name: str) -> Any:
@@ -35,7 +35,14 @@ def _sigma(given: float | None, example: Example, name: str) -> Any:
 
 
 def _perturbed(example: Example, name: str, sigma: Any, seed: int) -> dict[str, Any]:
-    """The example with d + h e in the place of d = example[name]: e white noise from the seed, h = 2 sigma / n^0.3."""
+    """The example with d + h e in the place of d: e white noise of variance 1, h = 2 sigma / n^0.3.
+
+    Args:
+        example: The data of one image.
+        name: Of d, of n entries, in it.
+        sigma: The noise level of d.
+        seed: Of e.
+    """
     observed = jnp.asarray(example[name])
     step = 2 * jnp.asarray(sigma, observed.dtype) / observed.size**0.3
     direction = np.random.default_rng((seed, STREAM)).standard_normal(observed.shape)
@@ -167,9 +174,10 @@ class NoiseWhiteness:
         c = r * r + share sigma^2 (e * H e),   sigma^2 = ||r||^2 / (n - <e, H e>),   H e = (A u(d + h e) - A u(d)) / h
 
     The solution takes up some of the noise, which is then missing in the residual: at the best lam that is not white,
-    and `Whiteness` chooses too large a lam. Noise n leaves (I - H) n of the correlation sigma^2 (delta - e * H e). Put
-    back is the share that the bias does not fill: where its square grows as lam^2 and the variance falls as 1 / lam,
-    their sum is least with half as much bias as variance. No noise level is needed; each evaluation takes two solves.
+    and `Whiteness` chooses too large a lam. Of the noise n the residual keeps (I - H) n, whose correlation is
+    sigma^2 (delta - e * H e): sigma^2 e * H e is what was absorbed. Only a share of it is put back, for the bias of the
+    solution fills the residual too: where its square grows as lam^2 and the variance falls as 1 / lam, their sum is
+    least with half as much bias as variance. No noise level is needed; each evaluation takes two solves.
 
     Args:
         data: The name of the `Param` that holds the observed image, (m, n).
@@ -240,7 +248,12 @@ class HeldOut:
 
 
 def held_out_mask(shape: tuple[int, ...], share: float = 0.1, seed: int = 0) -> np.ndarray:
-    """1 on the pixels to be seen and 0 on a random `share` of them, the same for the same seed.
+    """1 on the pixels to be seen and 0 on a random share of them, the same for the same seed.
+
+    Args:
+        shape: Of the observed image.
+        share: Of the pixels held out, between 0 and 1.
+        seed: Of the choice.
 
     Raises:
         DataError: the share leaves nothing to see or nothing to hold out.

@@ -30,7 +30,14 @@ Shape = tuple[int, ...]
 
 
 def reduce_to(y: Any, shape: Shape, full: Shape, xp: Any) -> Any:
-    """The adjoint of broadcasting `shape` to `full`, on numbers y that themselves broadcast to `full`."""
+    """The adjoint of broadcasting to a larger shape: y summed over the repeats.
+
+    Args:
+        y: Numbers that broadcast to `full`.
+        shape: Before the broadcast, and of the result; where it is `full`, y is returned as it is.
+        full: After it.
+        xp: numpy or jax.numpy.
+    """
     if shape == full:
         return y
     y = xp.broadcast_to(y, full)

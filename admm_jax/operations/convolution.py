@@ -69,7 +69,7 @@ def _convolution(op: str, x: Any, k: Any, mode: str) -> Any:
 
 
 def out_shape(x: Shape, k: Shape, mode: str) -> Shape:
-    """The shape of the result, for an image and a kernel of the given shapes."""
+    """The shape of the result, for an image of shape `x` and a kernel of shape `k`."""
     if mode == "same":
         return x
     sign = 1 if mode == "full" else -1
@@ -77,6 +77,7 @@ def out_shape(x: Shape, k: Shape, mode: str) -> Shape:
 
 
 def _start(k: Shape, mode: str, flip: bool) -> Shape:
+    """Where the result begins in the full one, for a kernel of this shape; `flip` is true of a convolution."""
     if mode == "full":
         return (0, 0)
     if mode == "valid":
@@ -85,7 +86,7 @@ def _start(k: Shape, mode: str, flip: bool) -> Shape:
 
 
 def _windows(x: Any, k: Any, xp: Any) -> Any:
-    """out[i, j] = sum_{p, q} k[p, q] x[i + p, j + q], where it is defined."""
+    """out[i, j] = sum_{p, q} k[p, q] x[i + p, j + q] wherever the kernel lies inside x."""
     rows, cols = (n - p + 1 for n, p in zip(x.shape, k.shape, strict=True))
     if xp is not np:
         out = jax.lax.conv(x[None, None], k[None, None], (1, 1), "VALID", precision=jax.lax.Precision.HIGHEST)
@@ -98,7 +99,15 @@ def _windows(x: Any, k: Any, xp: Any) -> Any:
 
 
 def convolve(x: Any, k: Any, mode: str, flip: bool, xp: Any) -> Any:
-    """The convolution (`flip`) or correlation of plain arrays; `xp` is numpy or jax.numpy."""
+    """The convolution or correlation of plain arrays.
+
+    Args:
+        x: (m, n).
+        k: (p, q).
+        mode: "full", "same" or "valid".
+        flip: True for the convolution, false for the correlation.
+        xp: numpy or jax.numpy.
+    """
     shape, start = out_shape(x.shape, k.shape, mode), _start(k.shape, mode, flip)
     kernel = k[::-1, ::-1] if flip else k
     if x.size < k.size:  # the full convolution commutes: let the smaller array be the one that is slid
@@ -108,8 +117,17 @@ def convolve(x: Any, k: Any, mode: str, flip: bool, xp: Any) -> Any:
     return full[tuple(slice(s, s + n) for s, n in zip(start, shape, strict=True))]
 
 
-def adjoint(y: Any, k: Any, x_shape: Shape, mode: str, flip: bool, xp: Any) -> Any:
-    """The transpose of `convolve` as a linear map of x."""
+def convolve_adjoint(y: Any, k: Any, x_shape: Shape, mode: str, flip: bool, xp: Any) -> Any:
+    """The adjoint of `convolve` as a linear map of x.
+
+    Args:
+        y: Of the shape of the result.
+        k: (p, q).
+        x_shape: (m, n).
+        mode: As of `convolve`.
+        flip: As of `convolve`.
+        xp: numpy or jax.numpy.
+    """
     start = _start(k.shape, mode, flip)
     full = out_shape(x_shape, k.shape, "full")
     pad = [(s, n - s - m) for s, n, m in zip(start, full, y.shape, strict=True)]
@@ -127,7 +145,7 @@ def _linear(e: Expr, i: int, values: Values) -> tuple[Any, ...]:
 def _adjoint(e: Expr, i: int, y: Any, values: Values) -> Any:
     full = values.xp.broadcast_to(y, e.shape)
     kernel, flip = values.dense(e.args[1]), e.op == "conv2d"
-    return adjoint(full, kernel, e.args[0].shape, e.attrs["mode"], flip, values.xp)
+    return convolve_adjoint(full, kernel, e.args[0].shape, e.attrs["mode"], flip, values.xp)
 
 
 def _latex(symbol: str) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from admm_jax.canonicalize.assembly import Assembly, Coefficient
-from admm_jax.canonicalize.constraints import Limit, interval
+from admm_jax.canonicalize.constraints import Limit, bounds_of
 from admm_jax.errors import ExpressionError
 from admm_jax.expressions.build import apply
 from admm_jax.expressions.node import Apply, Expr, as_expr, broadcast_shape
@@ -37,7 +37,7 @@ def _extremum(op: str, x: Any, b: Any) -> Any:
 
 
 def _objective(e: Expr, coefficient: Coefficient, assembly: Assembly) -> None:
-    """max(a, b) = b + (a - b)_+ and min(a, b) = b - (b - a)_+."""
+    """max(a, b) = b + (a - b)_+ and min(a, b) = b - (b - a)_+, with (v)_+ = max(v, 0)."""
     (a, b), concave = e.args, e.op == "minimum"
     weight = assembly.weight(e, coefficient, concave=concave)
     plus, minus = (b, a) if concave else (a, b)
@@ -56,7 +56,7 @@ def _level(e: Expr, sense: str, bound: Any, limit: Limit) -> None:
     if limit.values.is_known(possible, params) and not np.all(np.asarray(possible)):
         limit.refuse_empty(f"`{e.args[1]}` already violates it", params)
     nowhere = -np.inf if sense == "<=" else np.inf
-    limit.bound(limit.whole(e.args[0]), *interval(sense, xp.where(possible, bound, nowhere)))
+    limit.bound(limit.whole(e.args[0]), *bounds_of(sense, xp.where(possible, bound, nowhere)))
 
 
 def _latex(symbol: str) -> Any:

@@ -109,5 +109,7 @@ LINEAR = Operation(
     text=_text,
     latex=_latex,
     linear=lambda e, i, values: (_operator(e, values),),
-    adjoint=lambda e, i, y, values: on_host.pull(_operator(e, values), values.xp.broadcast_to(y, e.shape), values.xp),
+    adjoint=lambda e, i, y, values: on_host.apply_adjoint(
+        _operator(e, values), values.xp.broadcast_to(y, e.shape), values.xp
+    ),
 )

@@ -80,7 +80,13 @@ def penalty(function: Any, x: Any, weight: Any = 1) -> Any:
 
 
 def _check(template: Template, shape: tuple[int, ...], leaves: list[Expr]) -> None:
-    """Run the methods on shapes alone."""
+    """Run the methods of a user's function on shapes alone, and compare the shapes that they return.
+
+    Args:
+        template: The function without its numbers.
+        shape: Of its argument.
+        leaves: Its numbers, as constants.
+    """
     v = jax.ShapeDtypeStruct(shape, jnp.float32)
     step = jax.ShapeDtypeStruct((), jnp.float32)
     numbers = [jax.ShapeDtypeStruct(leaf.shape, jnp.float32) for leaf in leaves]

@@ -75,7 +75,7 @@ def _objective(e: Expr, coefficient: Coefficient, assembly: Assembly) -> None:
             return
         raise quadratic_forms.no_product(e)
     values, (base, factors) = assembly.values, found
-    scale, matrix = quadratic_forms.matrix_of(factors, values)
+    scale, matrix = quadratic_forms.scale_and_matrix(factors, values)
     weight, known_sign, params = coefficient.value.reshape(()) * scale, coefficient.sign, coefficient.params
     for kind, node in factors:
         if kind in ("scale", "over"):
@@ -109,7 +109,7 @@ def _level(e: Expr, sense: str, bound: Any, limit: Limit) -> None:
     if found is None or not is_affine(found[0]):
         raise quadratic_forms.no_product(e)
     values, (base, factors) = limit.values, found
-    scale, matrix = quadratic_forms.matrix_of(factors, values)
+    scale, matrix = quadratic_forms.scale_and_matrix(factors, values)
     inside = tuple(p for kind, node in factors if kind != "minus" for p in node.parameters)
     argument, scale = limit.assembly.affine(base.reshape(-1)), -scale if turned else scale
     if matrix is None:

@@ -14,7 +14,7 @@ from admm_jax.expressions.facts import alike
 from admm_jax.expressions.node import Expr
 from admm_jax.precision import full_precision
 
-# eigenvalues of a symmetric n x n matrix below -n * RELATIVE * (the largest) are negative, above it they are rounding
+# an eigenvalue of a symmetric n x n matrix is negative below -n * RELATIVE * (the largest), and above it is rounding
 RELATIVE = 1e-12
 LARGEST = 8192  # rows of a matrix that is factorised densely
 
@@ -23,8 +23,9 @@ def split(e: Expr) -> tuple[Expr, list[tuple[str, Expr]]] | None:
     """Read a product as base^T M base, M the product of the constants around the base.
 
     Returns:
-        The base and the factors of M in order, each ("left" | "left.T", matrix) or ("scale" | "over", scalar); None if
-        the two sides have no common base.
+        The base, and the factors of M in order, each (kind, node): "left", a matrix, and "left.T", its transpose;
+        "scale" and "over", a scalar that multiplies and one that divides; "minus", a sign. None if the two sides have
+        no common base.
     """
     left, right = _peel(e.args[0]), _peel(e.args[1])
     best = None
@@ -46,7 +47,11 @@ def _flip(kind: str) -> str:
 
 
 def _peel(e: Expr) -> list[tuple[Expr, list[tuple[str, Expr]]]]:
-    """e = layer_1 layer_2 ... base for every base on the way in, seen as vectors; the first has no layer."""
+    """e = layer_1 layer_2 ... base, for every base on the way in: [(base, last layer before it), ...].
+
+    The first base is e itself, which has no layer. A layer is a list of factors, as `split` returns them. All bases are
+    seen as vectors.
+    """
     e = _bare(e)
     out: list[tuple[Expr, list[tuple[str, Expr]]]] = [(e, [])]
     while True:
@@ -71,12 +76,13 @@ def _is_vector(e: Expr) -> bool:
 
 
 def _bare(e: Expr) -> Expr:
+    """The vector that e is the transpose, or another shape, of."""
     while e.op in ("transpose", "reshape") and _is_vector(e) and _is_vector(e.args[0]):
         e = e.args[0]
     return e
 
 
-def matrix_of(factors: list[tuple[str, Expr]], values: Values) -> tuple[Any, Any]:
+def scale_and_matrix(factors: list[tuple[str, Expr]], values: Values) -> tuple[Any, Any]:
     """(scale, matrix) of the factors; the matrix is None where there are only scalars."""
     scale: Any = 1.0
     matrix = None

@@ -74,7 +74,7 @@ def _moved_level(e: Expr, sense: str, bound: Any, limit: Limit) -> None:
 
 
 def _unless_scalar(move: Any) -> Any:
-    """`move` as an adjoint: a coefficient that is one number for all entries stays one."""
+    """The adjoint that applies `move`, (e, y) -> y in the places of the argument, unless y is one number for all."""
 
     def adjoint(e: Expr, i: int, y: Any, values: Values) -> Any:
         return y if y.ndim == 0 else move(e, values.xp.broadcast_to(y, e.shape))

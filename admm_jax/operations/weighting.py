@@ -1,4 +1,4 @@
-"""Weights inside the terms of atoms."""
+"""Weights inside the sums that constraints bound, as in sum(w * abs(a)) <= r."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from admm_jax.operators.base import Scale
 def weighted(
     argument: Affine, weight: Expr | None, e: Expr, limit: Limit, of_weight: Callable[[Any], Any] | None = None
 ) -> Affine:
-    """An atom's argument times its weight w >= 0, which the atom lets through.
+    """The argument of f with a weight w >= 0 inside: of abs, w |a| = |w a|; of square, w a^2 = (sqrt(w) a)^2.
 
     Args:
         argument: a in sum(w f(a)).

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-# what only moves, repeats, selects or adds entries, or multiplies them by those of the other arguments
+# JAX primitives that only move, repeat, select or add entries, or multiply them by those of the other arguments
 _LINEAR = frozenset(
     {
         "add",
@@ -62,7 +62,7 @@ _CALLS = frozenset(
     {"jit", "pjit", "closed_call", "core_call", "remat", "checkpoint", "custom_jvp_call", "custom_vjp_call"}
 )
 _PROGRAMS = ("jaxpr", "call_jaxpr", "fun_jaxpr")  # where a call keeps what it calls
-_KEEP_LENGTH = frozenset(  # or make it less
+_KEEP_LENGTH = frozenset(  # ||f(x)||_2 <= ||x||_2
     {"conj", "copy", "dynamic_slice", "expand_dims", "neg", "pad", "reshape", "rev", "slice", "squeeze", "transpose"}
 )
 
@@ -97,7 +97,13 @@ def magnitude(function: Callable[[Array], Array], y: Array) -> Array:
 
 
 def is_sharp(function: Callable[[Array], Array], shape: tuple[int, ...], dtype: Any) -> bool:
-    """Whether `magnitude` is |A| but for what cancels between the paths of the program."""
+    """Whether `magnitude` is |A| but for what cancels between the paths of the program; nothing is computed.
+
+    Args:
+        function: A, of one array.
+        shape: Of its argument.
+        dtype: Of its argument.
+    """
     argument = jax.ShapeDtypeStruct(shape, dtype)
     try:
         jax.eval_shape(lambda y: magnitude(function, y), argument)
@@ -117,7 +123,13 @@ def _names(jaxpr: Any) -> set[str]:
 
 
 def _run(jaxpr: Any, consts: Sequence[Any], arguments: Sequence[Any]) -> list[Any]:
-    """The program's results: a `_Size` for what depends on a `_Size`, else the value."""
+    """The program's results: a `_Size` for what depends on a `_Size`, else the value.
+
+    Args:
+        jaxpr: The program.
+        consts: The values of its constants.
+        arguments: Values, or sizes in their places.
+    """
     values: dict[Any, Any] = dict(zip(jaxpr.constvars, consts, strict=True))
     values |= dict(zip(jaxpr.invars, arguments, strict=True))
 
@@ -222,7 +234,11 @@ def _transform(params: dict[str, Any], size: _Size) -> _Size:
 
 
 def _scan(params: dict[str, Any], inputs: list[Any]) -> list[Any]:
-    """A loop of known length: what its carry is made of in the end is found by trying."""
+    """A loop of known length.
+
+    Which parts of its carry depend on the argument, and so are sizes, is found by trying: those that are at the start,
+    and those that a turn of the loop makes so, until no more are added.
+    """
     body, given, carried = params["jaxpr"], params["num_consts"], params["num_carry"]
     consts, init, sequence = inputs[:given], inputs[given : given + carried], inputs[given + carried :]
     sized = [isinstance(value, _Size) for value in init]

@@ -44,14 +44,20 @@ class Operator(Protocol):
     def magnitude(self) -> Magnitude | None:
         """|A|, entry by entry, or what is little above it; None where that is not known.
 
-        Sizes are measured by it, within which a sum counts as zero: far above |A| it would hide what is not.
+        A sum counts as zero where it is rounding beside |A| |x|. What is far above |A| would make sums zero that are
+        not, and so counts as not known.
         """
         ...
 
     def rounded(self, value: Array, error: Array, out: Array) -> Array:
-        """What out = A value is known to within, where value is to within `error`: a bound, infinite if need be.
+        """How far `out`, the computed A value, may be from A x, of out's shape; infinite where that is not known.
 
-        |A| (error + eps |value|) for sums of products (Higham 2002, section 3.5).
+        For sums of products that is |A| (error + eps |value|) (Higham 2002, section 3.5).
+
+        Args:
+            value: What stands for x.
+            error: >= |value - x|, entry by entry, of its shape.
+            out: A value, as it was computed.
         """
         ...
 
@@ -116,7 +122,7 @@ class Operator(Protocol):
         ...
 
     def gram_symbol(self, periods: tuple[int, int]) -> np.ndarray | None:
-        """The symbol of A^T A on an image with these periods, (periods[0], periods[1] // 2 + 1), up to its border."""
+        """The symbol of A^T A on a periodic image, (periods[0], periods[1] // 2 + 1); at the border A^T A differs."""
         ...
 
     def describe(self, inner: str) -> str:

@@ -28,8 +28,8 @@ __all__ = [
     "SparseConv2D",
     "factorise",
     "plan_convolution",
-    "prepare",
     "specialise",
+    "with_spectrum",
 ]
 
 MODES = ("full", "same", "valid")
@@ -50,7 +50,7 @@ class Conv2D(Window):
     y[i, j] = sum_{a, b} k[a, b] x[i - a + s, j - b + t] for `flip=True` (s, t centre the mode's output), and
     y[i, j] = sum_{a, b} k[a, b] x[i + a - s, j + b - t], `scipy.signal.correlate2d(x, k, mode)`, for `flip=False`.
 
-    Arguments:
+    Args:
         kernel: (p, q), any sizes, even ones too; the leaf.
         in_shape: (m, n).
         mode: "full", "same" or "valid".
@@ -128,7 +128,7 @@ class Conv2D(Window):
         if name in ("fft", "separable", "sparse"):
             return specialise(self, name).adjoint(y)
         apply = corr.correlate_lax if name == "lax" else corr.correlate_shift
-        return apply(y, self.taps[::-1, ::-1], corr.complement(self.kernel_shape, self.padding))
+        return apply(y, self.taps[::-1, ::-1], corr.adjoint_padding(self.kernel_shape, self.padding))
 
     def _resolve(self, x: Array) -> str:
         if self.implementation != "auto":
@@ -136,7 +136,7 @@ class Conv2D(Window):
         return plan_convolution(self, jnp.result_type(x, self.kernel), jax.default_backend(), None)[0]
 
 
-def prepare(op: Conv2D) -> FFTConv2D:
+def with_spectrum(op: Conv2D) -> FFTConv2D:
     """`op` with the kernel's spectrum computed; traceable and differentiable in the kernel."""
     op = replace(op, kernel=_as_float(op.kernel, _float_dtype(op.kernel)))
     return FFTConv2D(op.symbol(op.periods), op.in_shape, op.kernel_shape, op.mode, op.flip)
@@ -145,7 +145,7 @@ def prepare(op: Conv2D) -> FFTConv2D:
 def specialise(op: Conv2D, implementation: str, dtype: DTypeLike | None = None) -> Operator:
     """The operator that does `op` by `implementation`, with what can be computed beforehand computed.
 
-    Arguments:
+    Args:
         op: the convolution.
         implementation: "lax", "shift" or "fft", traceable in the kernel, "separable" or "sparse", which are not.
         dtype: of the computation, to which the kernel is brought; by default the kernel's own.
@@ -160,7 +160,7 @@ def specialise(op: Conv2D, implementation: str, dtype: DTypeLike | None = None) 
     dtype = _float_dtype(op.kernel) if dtype is None else dtype
     if implementation in ("lax", "shift", "fft"):
         op = replace(op, kernel=_as_float(op.kernel, dtype), implementation=implementation)
-        return prepare(op) if implementation == "fft" else op
+        return with_spectrum(op) if implementation == "fft" else op
     if isinstance(op.kernel, Tracer):
         raise ValueError(
             f"Conv2D: implementation {implementation!r} needs the kernel's values, but the kernel is traced"
@@ -190,7 +190,7 @@ def plan_convolution(
 ) -> tuple[str, str]:
     """How `op` is to be done, and why; decided on the host from sizes, dtype, platform and the kernel's values.
 
-    Arguments:
+    Args:
         op: the convolution; its `implementation`, where it is not "auto", is kept.
         dtype: of the computation.
         platform: JAX's name of the backend, such as "cpu" or "gpu".

@@ -81,7 +81,7 @@ class Window(Defaults, ABC):
 class SeparableConv2D(Window):
     """A convolution whose taps are sum_r outer(columns[r], rows[r]), done as 1-D passes.
 
-    Arguments:
+    Args:
         columns: (r, p), of the taps as a correlation reads them.
         rows: (r, q).
         in_shape: (m, n).
@@ -111,7 +111,7 @@ class SeparableConv2D(Window):
         return corr.correlate_separable(x, self.columns, self.rows, self.padding)
 
     def adjoint(self, y: Array) -> Array:
-        padding = corr.complement(self.kernel_shape, self.padding)
+        padding = corr.adjoint_padding(self.kernel_shape, self.padding)
         return corr.correlate_separable(y, self.columns[:, ::-1], self.rows[:, ::-1], padding)
 
 
@@ -119,7 +119,7 @@ class SeparableConv2D(Window):
 class SparseConv2D(Window):
     """A convolution with few taps that are not zero, such as the path of a camera's motion.
 
-    Arguments:
+    Args:
         values: (t,), the taps as a correlation reads them, filled up with zeros.
         offsets: (t, 2) integers, where they are in the kernel: data, so that another path compiles nothing anew.
         in_shape: (m, n).
@@ -158,7 +158,7 @@ class SparseConv2D(Window):
 
     def adjoint(self, y: Array) -> Array:
         last = jnp.asarray(self.kernel_shape, self.offsets.dtype) - 1
-        padding = corr.complement(self.kernel_shape, self.padding)
+        padding = corr.adjoint_padding(self.kernel_shape, self.padding)
         return corr.correlate_sparse(y, self.values, last - self.offsets, self.kernel_shape, padding)
 
 
@@ -166,9 +166,9 @@ class SparseConv2D(Window):
 class FFTConv2D(Window):
     """A convolution by FFT, holding the kernel's spectrum: y = crop(irfft2(spectrum * rfft2(x))).
 
-    Made by `prepare` outside an iteration, it transforms the kernel once and not at every application.
+    Made by `with_spectrum` outside an iteration, it transforms the kernel once and not at every application.
 
-    Arguments:
+    Args:
         spectrum: complex, (periods[0], periods[1] // 2 + 1).
         in_shape: (m, n).
         kernel_shape: (p, q).
@@ -211,7 +211,7 @@ class FFTConv2D(Window):
 class CircularConv2D(Defaults):
     """A periodic convolution by its symbol: x -> F^-1 (S F x).
 
-    Arguments:
+    Args:
         spectrum: S, complex, (periods[0], periods[1] // 2 + 1).
         periods: the shape of x and of the result.
     """

@@ -15,7 +15,7 @@ def factorise(
 
     Crosses through the largest entry of what is left are subtracted until nothing but rounding is left.
 
-    Arguments:
+    Args:
         kernel: (p, q) host values.
         rtol: the largest error allowed, relative to the kernel's largest entry; by default 4 units of rounding of
             `dtype`, so that only kernels truly of that rank are taken.
@@ -85,7 +85,14 @@ ACCELERATOR_LAX_PIXELS = 512 * 512
 
 
 def cost_of(implementation: str, kernel_shape: tuple[int, int], rank: int | None, nonzero: int | None) -> float:
-    """What an application costs, in taps of shift-and-add; a pair of transforms costs `SHIFT_TAPS`."""
+    """What an application costs, in taps of shift-and-add; a pair of transforms costs `SHIFT_TAPS`.
+
+    Args:
+        implementation: One of `IMPLEMENTATIONS`.
+        kernel_shape: (p, q).
+        rank: Of the kernel; None where it is not known, or more than a few.
+        nonzero: How many taps are not zero; None where it is not known.
+    """
     p, q = kernel_shape
     if implementation == "separable" and rank is not None:
         return float(rank * (p + q))
@@ -103,7 +110,7 @@ def choose_implementation(
 ) -> tuple[str, str]:
     """The fastest implementation known.
 
-    Arguments:
+    Args:
         in_shape: (m, n).
         kernel_shape: (p, q).
         platform: JAX's name of the backend, such as "cpu" or "gpu".

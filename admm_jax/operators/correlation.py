@@ -30,7 +30,7 @@ SPARSE_TURN = 8
 def mode_padding(kernel_shape: tuple[int, int], mode: str, flip: bool) -> Padding:
     """The padding that gives `scipy.signal.convolve2d` (`flip`) or `correlate2d` in `mode`.
 
-    Arguments:
+    Args:
         kernel_shape: (p, q).
         mode: "full", "same" or "valid".
         flip: true for convolution. An even kernel is centred half a pixel to the left by one and to the right by the
@@ -48,15 +48,21 @@ def mode_padding(kernel_shape: tuple[int, int], mode: str, flip: bool) -> Paddin
     return axis(kernel_shape[0]), axis(kernel_shape[1])
 
 
-def complement(kernel_shape: tuple[int, int], padding: Padding) -> Padding:
-    """The padding of the adjoint."""
+def adjoint_padding(kernel_shape: tuple[int, int], padding: Padding) -> Padding:
+    """The padding of the adjoint, (p - 1 - top, p - 1 - bottom), (q - 1 - left, q - 1 - right)."""
     (top, bottom), (left, right) = padding
     p, q = kernel_shape
     return (p - 1 - top, p - 1 - bottom), (q - 1 - left, q - 1 - right)
 
 
 def result_shape(in_shape: tuple[int, int], kernel_shape: tuple[int, int], padding: Padding) -> tuple[int, int]:
-    """The shape of the correlation."""
+    """The shape of the correlation, (m + top + bottom - p + 1, n + left + right - q + 1).
+
+    Args:
+        in_shape: (m, n).
+        kernel_shape: (p, q).
+        padding: ((top, bottom), (left, right)).
+    """
     rows, cols = (n + sum(pad) - p + 1 for n, p, pad in zip(in_shape, kernel_shape, padding, strict=True))
     return rows, cols
 
@@ -64,7 +70,7 @@ def result_shape(in_shape: tuple[int, int], kernel_shape: tuple[int, int], paddi
 def correlate_lax(x: Array, taps: Array, padding: Padding) -> Array:
     """Correlation by XLA's own convolution, at full precision on accelerators.
 
-    Arguments:
+    Args:
         x: (m, n).
         taps: (p, q).
         padding: ((top, bottom), (left, right)).
@@ -117,7 +123,7 @@ def correlate_shift(x: Array, taps: Array, padding: Padding) -> Array:
 def correlate_separable(x: Array, columns: Array, rows: Array, padding: Padding) -> Array:
     """Correlation with taps = sum_r outer(columns[r], rows[r]): one pass along the rows, one along the columns.
 
-    Arguments:
+    Args:
         x: (m, n).
         columns: (r, p).
         rows: (r, q).
@@ -138,7 +144,7 @@ def correlate_separable(x: Array, columns: Array, rows: Array, padding: Padding)
 def correlate_sparse(x: Array, values: Array, offsets: Array, kernel_shape: tuple[int, int], padding: Padding) -> Array:
     """Correlation with the taps that are not zero: taps[offsets[i]] = values[i], taken `SPARSE_TURN` at a time.
 
-    Arguments:
+    Args:
         x: (m, n).
         values: (t,), t a multiple of `SPARSE_TURN`.
         offsets: (t, 2) integers, (row, column) in a kernel of `kernel_shape`; only their number is compiled in.
@@ -206,15 +212,18 @@ def fast_size(n: int) -> int:
 def fft_shape(in_shape: tuple[int, int], kernel_shape: tuple[int, int], padding: Padding) -> tuple[int, int]:
     """Periods for which the periodic correlation equals the zero-filled one on the wanted rows and columns.
 
-    What is read outside the image, at most `before` or `after` pixels away, must fall on zeros: a period of
-    n + max(before, after) is enough, and not n + p - 1. It also holds the output, so that the adjoint shares it.
+    Along an axis of n pixels and padding (before, after), what is read outside the image, at most so many pixels away,
+    must fall on zeros: a period of n + max(before, after) is enough, and n + p - 1 is not needed. It also holds the
+    output, so that the adjoint shares it. The periods are rounded up to sizes that an FFT is fast for.
+
+    Arguments are those of `result_shape`.
     """
     rows, cols = least_periods(in_shape, kernel_shape, padding)
     return fast_size(rows), fast_size(cols)
 
 
 def least_periods(in_shape: tuple[int, int], kernel_shape: tuple[int, int], padding: Padding) -> tuple[int, int]:
-    """The smallest periods that `fft_shape` may take, fast or not."""
+    """The smallest periods that `fft_shape` may take, fast or not; arguments are those of `result_shape`."""
     out_shape = result_shape(in_shape, kernel_shape, padding)
     rows, cols = (
         max(n + max(pad), p, out) for n, p, out, pad in zip(in_shape, kernel_shape, out_shape, padding, strict=True)
@@ -225,7 +234,7 @@ def least_periods(in_shape: tuple[int, int], kernel_shape: tuple[int, int], padd
 def kernel_spectrum(taps: Array, padding: Padding, shape: tuple[int, int]) -> Array:
     """The spectrum S with `correlation = crop(irfft2(S * rfft2(x)))`; its conjugate gives the adjoint.
 
-    Arguments:
+    Args:
         taps: (p, q).
         padding: ((top, bottom), (left, right)).
         shape: the periods, from `fft_shape`.
@@ -243,14 +252,28 @@ def kernel_spectrum(taps: Array, padding: Padding, shape: tuple[int, int]) -> Ar
 def kernel_of_spectrum(
     spectrum: Array, kernel_shape: tuple[int, int], padding: Padding, shape: tuple[int, int]
 ) -> Array:
-    """The taps (p, q) that `kernel_spectrum` made the spectrum of, with periods `shape`."""
+    """The taps (p, q) that `kernel_spectrum` made the spectrum of.
+
+    Args:
+        spectrum: Complex, (shape[0], shape[1] // 2 + 1).
+        kernel_shape: (p, q).
+        padding: ((top, bottom), (left, right)).
+        shape: The periods.
+    """
     placed = jnp.fft.irfft2(jnp.conj(spectrum), s=shape)
     placed = jnp.roll(placed, (padding[0][0], padding[1][0]), axis=(0, 1))
     return placed[: kernel_shape[0], : kernel_shape[1]]
 
 
 def apply_spectrum(x: Array, spectrum: Array, shape: tuple[int, int], crop: tuple[int, int]) -> Array:
-    """irfft2(spectrum * rfft2(x)) with periods `shape`, its first `crop` rows and columns."""
+    """irfft2(spectrum * rfft2(x)), its first `crop` rows and columns.
+
+    Args:
+        x: Of at most `shape`; zeros are added beyond.
+        spectrum: Complex, (shape[0], shape[1] // 2 + 1).
+        shape: The periods.
+        crop: The shape of the result.
+    """
     real = np.finfo(spectrum.dtype).dtype
     x = x.astype(jnp.result_type(x, real))
     out = jnp.fft.irfft2(spectrum * jnp.fft.rfft2(x, s=shape), s=shape)

@@ -22,7 +22,7 @@ class FunctionOperator(Defaults):
 
     |A| is f's own `magnitude()`, or found by its program (see `absolute`).
 
-    Arguments:
+    Args:
         params: what f reads besides; the leaves.
         function: f, compared and hashed as Python does it: the same function shares its compiled programs.
         in_shape: of x.
@@ -108,6 +108,11 @@ def name_of(function: Any) -> str:
 
 def operator_of(function: Any, in_shape: Shape, params: tuple[Any, ...] = ()) -> FunctionOperator:
     """The operator x -> function(x, *params), checked as far as shapes and structure tell.
+
+    Args:
+        function: Of one array and the parameters; see `FunctionOperator`.
+        in_shape: of x.
+        params: arrays.
 
     Raises:
         TypeError: it cannot be called or hashed.

@@ -10,17 +10,17 @@ import numpy as np
 from admm_jax.operators.contract import Operator
 
 _apply = jax.jit(lambda op, x: op(x))
-_pull = jax.jit(lambda op, y: op.adjoint(y))
+_apply_adjoint = jax.jit(lambda op, y: op.adjoint(y))
 
 
 def apply(op: Operator, x: Any, xp: Any) -> Any:
-    """A x; with `xp` numpy in float64 whatever JAX's configuration, with jax.numpy as it is."""
+    """A x: NumPy's, in float64 whatever JAX's configuration is, if `xp` is numpy; else JAX's, in the dtype of x."""
     return _on_host(_apply, op, x) if xp is np else op(x)
 
 
-def pull(op: Operator, y: Any, xp: Any) -> Any:
-    """A^T y, likewise."""
-    return _on_host(_pull, op, y) if xp is np else op.adjoint(y)
+def apply_adjoint(op: Operator, y: Any, xp: Any) -> Any:
+    """A^T y, with `xp` as in `apply`."""
+    return _on_host(_apply_adjoint, op, y) if xp is np else op.adjoint(y)
 
 
 def _on_host(function: Any, op: Operator, value: Any) -> np.ndarray:

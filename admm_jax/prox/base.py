@@ -35,7 +35,7 @@ class Variation(Protocol):
     def balance(
         self, force: Array, field: Array, free: Array, borne: tuple[Array, Array], iterations: Array | int
     ) -> Array:
-        """The dual field that balances a force best; see `TotalVariation.balance`."""
+        """The dual field that balances a force best; arguments as of `TotalVariation.balance`."""
         ...
 
 
@@ -74,7 +74,14 @@ class Function(Protocol):
         ...
 
     def prox_from(self, v: Array, step: Array, memory: Array, effort: Array | int) -> tuple[Array, Array]:
-        """(`prox`, what the next one starts from); `effort`: the inner steps of one that is no closed form."""
+        """(`prox`, what the next one starts from).
+
+        Args:
+            v: The argument.
+            step: > 0, a scalar.
+            memory: What the prox before left, or `memory`.
+            effort: The inner steps, of a prox that is no closed form.
+        """
         ...
 
     def ties(self, ndim: int) -> tuple[int, ...]:
@@ -90,7 +97,7 @@ class Function(Protocol):
         ...
 
     def extent(self, offset: Array) -> Array:
-        """The size of v - offset that g asks for, entry by entry; zero where it does not say."""
+        """The size of A x where A x + `offset` lies at a kink or a bound of g, entry by entry; zero if it has none."""
         ...
 
     def bounds(self) -> tuple[Array, Array] | None:
@@ -103,7 +110,7 @@ class Function(Protocol):
         ...
 
     def invalid(self) -> Array:
-        """Whether a weight or radius is negative, or a number is none: a traced boolean."""
+        """Whether a weight or radius is negative, or any number is NaN: a traced boolean."""
         ...
 
     def empty(self) -> Array:
@@ -138,7 +145,7 @@ class Function(Protocol):
         ...
 
     def project_dual(self, p: Array) -> Array:
-        """A point of dom g* near p (the projection of p)."""
+        """The projection of p onto dom g*."""
         ...
 
     def into_domain(self, p: Array) -> Array:
@@ -147,7 +154,7 @@ class Function(Protocol):
 
     @property
     def is_balanced(self) -> bool:
-        """Whether dom g* = -dom g*, so that what is outside by rounding need only be scaled by one less rounding."""
+        """Whether dom g* = -dom g*: then a factor of one less some rounding brings into it what rounding left out."""
         ...
 
     def fenchel_gap(self, v: Array, p: Array) -> Array:
@@ -158,7 +165,7 @@ class Function(Protocol):
         ...
 
     def rise(self, v: Array, delta: Array) -> Array:
-        """A bound, to first order, on what a change of v by at most delta, entry by entry, changes g(v) by."""
+        """A bound, to first order, on |g(v + d) - g(v)| for all |d| <= delta, entry by entry."""
         ...
 
     def support(self, force: Array, level: Array) -> Array:
@@ -166,7 +173,7 @@ class Function(Protocol):
         ...
 
     def recession(self) -> Function:
-        """v -> lim g(t v) / t: what a direction costs in the end; tells an unbounded model."""
+        """v -> lim g(t v) / t for t -> infinity: what going far along v costs; it tells unbounded models."""
         ...
 
     # 3. differentiate
@@ -177,7 +184,7 @@ class Function(Protocol):
         ...
 
     def active(self, z: Array, p: Array) -> Array:
-        """What changes when the active set changes, for p in dg(z): which entries are held, or which count."""
+        """An array of booleans that changes whenever the active set does, for p in dg(z): as a rule, what is held."""
         ...
 
     @property
@@ -189,7 +196,7 @@ class Function(Protocol):
         """Which entries of z stand at a kink or a bound, where g `holds_entries`; none where it does not."""
         ...
 
-    def rest(self, v: Array, p: Array) -> Array:
+    def minus_conjugate(self, v: Array, p: Array) -> Array:
         """g(v) - <p, v> = -g*(p) for p in dg(v), with the derivative of -g* in the parameters of g."""
         ...
 
@@ -208,8 +215,12 @@ class Function(Protocol):
         ...
 
     def blur(self, v: Array, z: Array, p: Array, rho: Array) -> Array:
-        """How far v and z, two readings of one value, disagree on g'', relative; asked only where it is unbounded.
+        """How far v and z, two readings of one value, disagree on g'', relative: a scalar; asked where it is unbounded.
 
-        p is in dg(z), and z the prox of z + p / rho.
+        Args:
+            v: A x + b.
+            z: Near v, with z = prox(z + p / rho).
+            p: In dg(z), of the shape of z.
+            rho: > 0, a scalar.
         """
         ...

@@ -11,7 +11,7 @@ import numpy as np
 from jax import Array
 from jax.core import Tracer
 
-from admm_jax.prox.defaults import Indicator, all_or_nothing, negative
+from admm_jax.prox.defaults import Indicator, all_or_nothing, is_negative
 from admm_jax.prox.projections import project_l1_ball, project_l2_ball, safe_norm
 from admm_jax.pytree import pytree_dataclass
 
@@ -128,7 +128,7 @@ class L2Ball(Indicator):
         return Box(zero, zero)
 
     def invalid(self) -> Array:
-        return negative(self.radius)
+        return is_negative(self.radius)
 
     def active(self, z: Array, p: Array) -> Array:
         return jnp.any(p != 0)
@@ -176,7 +176,7 @@ class L1Ball(Indicator):
         return Box(zero, zero)
 
     def invalid(self) -> Array:
-        return negative(self.radius)
+        return is_negative(self.radius)
 
     def active(self, z: Array, p: Array) -> Array:
         return jnp.append((z == 0).ravel(), jnp.any(p != 0))  # inside the ball nothing is held

@@ -13,7 +13,7 @@ from admm_jax.prox.base import Variation
 
 
 class ClosedForm:
-    """A function whose prox is a closed form: it remembers nothing, and its dual is that of the split."""
+    """A function whose prox is a closed form: it remembers nothing, and its D is the identity."""
 
     def memory(self, shape: tuple[int, ...], dtype: Any) -> Array:
         return jnp.zeros((0,), dtype)
@@ -63,7 +63,7 @@ class _Whole(ClosedForm):
         return jnp.zeros((), v.dtype)
 
     def rise(self, v: Array, delta: Array) -> Array:
-        """<g'(|v| + delta), delta>: no change of v by delta moves a g that grows with |v| by more."""
+        """<g'(|v| + delta), delta>, which is a bound for any convex g that grows with every |v_i|."""
         return jax.jvp(self, (jnp.abs(v) + delta,), (delta,))[1]  # pyright: ignore[reportArgumentType]
 
 
@@ -86,7 +86,7 @@ class FinitePenalty(_Whole):
     def violation(self, v: Array) -> Array:
         return jnp.zeros_like(v)
 
-    def rest(self, v: Array, p: Array) -> Array:
+    def minus_conjugate(self, v: Array, p: Array) -> Array:
         return self(v) - jnp.sum(p * v)  # pyright: ignore[reportCallIssue]
 
 
@@ -106,11 +106,11 @@ class Indicator(_Whole):
     def violation(self, v: Array) -> Array:
         return v - self.prox(v, jnp.ones((), v.dtype))  # pyright: ignore[reportAttributeAccessIssue]
 
-    def rest(self, v: Array, p: Array) -> Array:
+    def minus_conjugate(self, v: Array, p: Array) -> Array:
         return -self.conjugate(p)  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def negative(weight: Array) -> Array:
+def is_negative(weight: Array) -> Array:
     """Whether a weight is negative, or no number."""
     return jnp.any(~(jnp.asarray(weight) >= 0))
 
@@ -126,8 +126,16 @@ def all_or_nothing(inside: Array, p: Array) -> Array:
     return jnp.where(jnp.all(inside), 1, 0).astype(p.dtype)
 
 
-def within(force: Array, weight: Array, level: Array) -> Array:
-    """max |force| / weight times the level; infinite where a force meets a weight of zero, whatever the level."""
+def ball_support(force: Array, weight: Array, level: Array) -> Array:
+    """sup {<force, v> : sum weight |v| <= level} = level max |force| / weight, the support function of a ball.
+
+    Infinite where a force meets a weight of zero, whatever the level.
+
+    Args:
+        force: Any shape; of a norm of groups, the norms of the groups' forces.
+        weight: >= 0, broadcasting to `force`.
+        level: >= 0, a scalar.
+    """
     size = jnp.abs(force)
     ratio = jnp.max(jnp.where(size > 0, size / weight, 0))
     return jnp.where(jnp.isinf(ratio), jnp.inf, ratio * level).astype(force.dtype)

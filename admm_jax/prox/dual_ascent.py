@@ -28,10 +28,15 @@ HALO = 16  # steps on a band before its neighbours are looked at again
 
 
 class Terms(NamedTuple):
-    """What a step reads: the `image` v and `limits` on the field (lines, or numbers for all pixels), as `project` does.
+    """What a step reads. A line is an image, or one axis of the field, in row-major order.
 
-    `strides`: how far apart two neighbours along each axis are. `project(limits, parts)` is the projection of a field,
-    and `rest(limits, w)` what counts of w = v - step D^T p.
+    Attributes:
+        image: v, a line.
+        limits: What `project` and `counted` read, each a line or a number for all pixels.
+        step: That of the prox, a scalar.
+        strides: How far apart two neighbours along each axis are in a line.
+        project: (limits, one line for each axis) -> the projection of the field.
+        counted: (limits, w) -> w = v - step D^T p with zeros where it does not count.
     """
 
     image: Array
@@ -39,7 +44,7 @@ class Terms(NamedTuple):
     step: Array
     strides: tuple[int, ...]
     project: Callable[[list[Array], list[Array]], list[Array]]
-    rest: Callable[[list[Array], Array], Array] = lambda limits, w: w
+    counted: Callable[[list[Array], Array], Array] = lambda limits, w: w
 
 
 class Ascent(NamedTuple):
@@ -54,7 +59,12 @@ class Ascent(NamedTuple):
 def ascend(terms: Terms, field: list[Array], iterations: Array | int) -> list[Array]:
     """The field after `iterations` steps from `field`; one more where they are odd.
 
-    A number that is no tracer can be differentiated in reverse, so it is done without bands.
+    An `iterations` that is a Python number makes a loop that can be differentiated in reverse, which bands could not.
+
+    Args:
+        terms: What each step reads.
+        field: One line for each axis.
+        iterations: >= 0.
     """
     one = jnp.ones((), terms.image.dtype)
     start = Ascent(field, field, one, 0 * one)
@@ -69,7 +79,7 @@ def _large(image: Array, row: int) -> bool:
 
 
 def _rows(row: int, image: Array) -> int:
-    """Of a band; much fewer than four halos would be mostly halo."""
+    """The rows of a band, at least four halos: a smaller one would be mostly halo."""
     return max(BAND_BYTES // (row * image.dtype.itemsize), 4 * HALO)
 
 
@@ -107,7 +117,7 @@ def _inside(w: Array, terms: Terms, state: Ascent) -> Array:
             if start >= stride:
                 inflow = inflow - ahead(axis, start - stride, stop - stride)
             out = out + terms.step * inflow
-        return terms.rest([limit[start:stop] if limit.ndim else limit for limit in terms.limits], out)
+        return terms.counted([limit[start:stop] if limit.ndim else limit for limit in terms.limits], out)
 
     size = terms.image.size
     ends = sorted({0, *(min(stride, size) for stride in terms.strides), size})
@@ -115,7 +125,7 @@ def _inside(w: Array, terms: Terms, state: Ascent) -> Array:
     w = lax.dynamic_update_slice(w, pieces[-1], (ends[-2],))
     if len(pieces) > 1:
         w = lax.dynamic_update_slice(w, jnp.concatenate(pieces[:-1]), (0,))
-    return lax.optimization_barrier(w)  # or it would be computed again for each axis
+    return lax.optimization_barrier(w)  # else the compiler computes it again for each axis
 
 
 def _in_bands(terms: Terms, start: Ascent, iterations: Array | int) -> Ascent:
@@ -128,7 +138,7 @@ def _in_bands(terms: Terms, start: Ascent, iterations: Array | int) -> Ascent:
     width = band + 2 * halo
 
     def cut(line: Array, at: Array) -> Array:
-        # in memory: fused into a step it would not be vector code
+        # the barrier puts it in memory: fused into a step, a slice at a place that is data would not be vector code
         return line if line.ndim == 0 else lax.optimization_barrier(lax.dynamic_slice(line, (at,), (width,)))
 
     def sweep(carry: tuple[Array, Ascent]) -> tuple[Array, Ascent]:

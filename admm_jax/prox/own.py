@@ -18,13 +18,13 @@ from jax import Array, lax
 
 from admm_jax.prox.base import Variation
 from admm_jax.prox.constraints import Box
-from admm_jax.prox.defaults import ClosedForm, negative
+from admm_jax.prox.defaults import ClosedForm, is_negative
 from admm_jax.pytree import pytree_dataclass, replace, static
 
 ITERATES = ("__call__", "prox")
 CERTIFIES = ("project_dual", "into_domain", "fenchel_gap")
 DIFFERENTIATES = ("active",)
-ROUNDING = 64  # units of rounding within which an infimum is zero
+ROUNDING = 64  # an infimum of at most so many eps |g(z)|, z being the point that it was found at, is zero
 
 
 def offers(function: Any, names: tuple[str, ...]) -> bool:
@@ -33,7 +33,7 @@ def offers(function: Any, names: tuple[str, ...]) -> bool:
 
 
 def _width(xp: Any) -> Any:
-    """Where numbers are NumPy's, JAX computes in float64."""
+    """The context in which a user's function runs: JAX in float64 where numbers are NumPy's, else as it is set."""
     return jax.enable_x64(True) if xp is np else contextlib.nullcontext()
 
 
@@ -73,7 +73,13 @@ class Template:
         return jax.tree.unflatten(self.structure, leaves)
 
     def value(self, xp: Any, v: Any, leaves: Any) -> Any:
-        """g(v), infinite outside dom g, on numbers; in float64 where they are NumPy's."""
+        """g(v), infinite outside dom g.
+
+        Args:
+            xp: numpy, which makes it float64, or jax.numpy.
+            v: Of the shape that g takes.
+            leaves: The numbers of g.
+        """
         with _width(xp):
             g, v = self.build(leaves), jnp.asarray(v)
             value = g(v)
@@ -82,7 +88,14 @@ class Template:
             return np.asarray(value) if xp is np else value
 
     def least(self, xp: Any, shape: tuple[int, ...], dtype: Any, leaves: Any) -> Any:
-        """inf g, zero where it is not known."""
+        """inf g = g(z) - (g(z) + g*(0)) at z = prox(0), zero where g* is not known.
+
+        Args:
+            xp: numpy, which makes it float64, or jax.numpy.
+            shape: Of the argument of g.
+            dtype: Of the computation.
+            leaves: The numbers of g.
+        """
         with _width(xp):
             g = self.build(leaves)
             if not offers(g, CERTIFIES):
@@ -167,7 +180,7 @@ class Own(ClosedForm):
         return lower * self.scale, upper * self.scale
 
     def invalid(self) -> Array:
-        return negative(self.weight)
+        return is_negative(self.weight)
 
     def empty(self) -> Array:
         return jnp.zeros((), bool)
@@ -206,7 +219,7 @@ class Own(ClosedForm):
 
         def steepness(at: Array) -> Array:
             slope = jnp.abs(jax.grad(lambda u: self.own(u / self.scale))(at - self.violation(at)))
-            return jnp.where(delta > 0, slope * delta, 0)  # where nothing moves, a kink is no matter
+            return jnp.where(delta > 0, slope * delta, 0)  # where delta is zero, a slope of NaN at a kink is no matter
 
         return self.weight * jnp.sum(jnp.maximum(steepness(v + delta), steepness(v - delta)))
 
@@ -228,10 +241,11 @@ class Own(ClosedForm):
             return jnp.zeros((), bool)
         return self.own.active(z / self.scale, self._own_dual(p))
 
-    def rest(self, v: Array, p: Array) -> Array:
-        """g(w) - <p, w> at w = prox(v + t p), which is v, and moves as the parameters move the edge of dom g.
+    def minus_conjugate(self, v: Array, p: Array) -> Array:
+        """g(w) - <p, w> at w = prox(v + t p, t), which equals v.
 
-        What else moves w is no matter: it goes where g(w) - <p, w> is least.
+        Its derivative in the parameters is that of -g*(p): w follows the edge of dom g where they move it. Any other
+        move of w changes nothing to first order, for w minimises g(w) - <p, w>. t makes t p as large as v.
         """
         sizes = jnp.max(jnp.abs(v), initial=0), jnp.max(jnp.abs(p), initial=0)
         good = (sizes[0] > 0) & (sizes[1] > 0)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 from jax import Array
 
-from admm_jax.prox.defaults import FinitePenalty, all_or_nothing, largest_scale, negative, within
+from admm_jax.prox.defaults import FinitePenalty, all_or_nothing, ball_support, is_negative, largest_scale
 from admm_jax.prox.projections import project_l1_ball, project_l2_ball, safe_norm
 from admm_jax.pytree import pytree_dataclass, static
 
@@ -45,13 +45,13 @@ class L1(FinitePenalty):
         return L1(cost * self.weight / scale)
 
     def support(self, force: Array, level: Array) -> Array:
-        return within(force, self.weight, level)
+        return ball_support(force, self.weight, level)
 
     def recession(self) -> L1:
         return self
 
     def invalid(self) -> Array:
-        return negative(self.weight)
+        return is_negative(self.weight)
 
     def held(self, z: Array) -> Array:
         return (z == 0) & (jnp.asarray(self.weight) > 0)
@@ -108,13 +108,13 @@ class Huber(FinitePenalty):
     def support(self, force: Array, level: Array) -> Array:
         # w h(v) >= w delta |v| - w delta^2 / 2
         slope = jnp.broadcast_to(self.weight * self.delta, force.shape)
-        return within(force, slope, level + jnp.sum(slope * self.delta) / 2)
+        return ball_support(force, slope, level + jnp.sum(slope * self.delta) / 2)
 
     def recession(self) -> L1:
         return L1(self.weight * self.delta)
 
     def invalid(self) -> Array:
-        return negative(self.weight) | negative(self.delta)
+        return is_negative(self.weight) | is_negative(self.delta)
 
     def active(self, z: Array, p: Array) -> Array:
         return jnp.abs(z) <= self.delta
@@ -158,7 +158,7 @@ class Hinge(FinitePenalty):
         return self
 
     def invalid(self) -> Array:
-        return negative(self.weight)
+        return is_negative(self.weight)
 
     def held(self, z: Array) -> Array:
         return (z == 0) & (jnp.asarray(self.weight) > 0)
@@ -208,13 +208,13 @@ class GroupL2(FinitePenalty):
         return GroupL2(cost * self.weight / own, self.axes)
 
     def support(self, force: Array, level: Array) -> Array:
-        return within(safe_norm(force, self.axes, keepdims=True), self._expanded(), level)
+        return ball_support(safe_norm(force, self.axes, keepdims=True), self._expanded(), level)
 
     def recession(self) -> GroupL2:
         return self
 
     def invalid(self) -> Array:
-        return negative(self.weight)
+        return is_negative(self.weight)
 
     def held(self, z: Array) -> Array:
         weight = self._expanded()
@@ -266,20 +266,19 @@ class LInf(FinitePenalty):
         return LInf(cost * self.weight / jnp.max(scale))
 
     def support(self, force: Array, level: Array) -> Array:
-        return within(jnp.sum(jnp.abs(force)), self.weight, level)
+        return ball_support(jnp.sum(jnp.abs(force)), self.weight, level)
 
     def recession(self) -> LInf:
         return self
 
     def invalid(self) -> Array:
-        return negative(self.weight)
+        return is_negative(self.weight)
 
     def active(self, z: Array, p: Array) -> Array:
         peak = jnp.max(jnp.abs(z))
-        largest = (
-            jnp.abs(z) >= (1 - 64 * jnp.finfo(z.dtype).eps) * peak
-        )  # those that p pulls are equal but for rounding
-        return largest & (peak > 0)  # where all is zero it is held, and just beyond it all are the largest
+        # the entries that p pulls are equal but for rounding
+        largest = jnp.abs(z) >= (1 - 64 * jnp.finfo(z.dtype).eps) * peak
+        return largest & (peak > 0)  # at zero, where all entries are the largest too, z is held: another active set
 
     def describe(self, steps: int) -> str:
         return "v minus its projection onto an l1 ball, by sorting"

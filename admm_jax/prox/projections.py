@@ -22,7 +22,10 @@ def leading_dot(u: Array | Sequence[Array], v: Array | Sequence[Array]) -> Array
 def safe_norm(v: Array | Sequence[Array], axes: tuple[int, ...] | None = None, *, keepdims: bool = False) -> Array:
     """||v||_2 over `axes`, with derivative 0 instead of NaN where the norm is zero.
 
-    Up to three parts, over which the norm runs, need not lie in one array.
+    Args:
+        v: An array; for `axes` (0,) also up to three arrays, the parts that the norm runs over.
+        axes: Those of a group; None is all of them.
+        keepdims: Whether they stay, of length one.
     """
     if axes == (0,) and 0 < len(v) <= 3:
         squared = leading_dot(v, v) if keepdims else leading_dot(v, v)[0]
@@ -34,7 +37,13 @@ def safe_norm(v: Array | Sequence[Array], axes: tuple[int, ...] | None = None, *
 
 
 def project_l2_ball(v: Array, radius: Array, axes: tuple[int, ...] | None = None) -> Array:
-    """argmin ||z - v|| subject to ||z||_2 <= radius, over the groups formed by `axes`."""
+    """argmin ||z - v|| subject to ||z||_2 <= radius, for each group of entries.
+
+    Args:
+        v: Any shape.
+        radius: >= 0, broadcasting to v with `axes` of length one.
+        axes: Those inside a group; None is one group of all.
+    """
     norm = safe_norm(v, axes, keepdims=True)
     outside = norm > radius
     return jnp.where(outside, v * (radius / jnp.where(outside, norm, 1)), v)

@@ -75,7 +75,8 @@ class TotalVariation(FinitePenalty):
     def prox_from(self, v: Array, step: Array, memory: Array, effort: Array | int) -> tuple[Array, Array]:
         """(prox, new field): `effort` steps of FGP, one more where they are odd, from the dual field, the `memory`.
 
-        The image is one line there; where a row ends there is no edge, so its weight is zero.
+        `ascend` takes the image as one line, in which the last pixel of a row has a neighbour that it has not: the
+        weight of that edge is zero.
         """
         limits = self._limits(memory)
         terms = Terms(v.ravel(), limits, step, _strides(v.shape), _clip if self.p == 1 else _shrink)
@@ -85,10 +86,17 @@ class TotalVariation(FinitePenalty):
     def balance(
         self, force: Array, field: Array, free: Array, borne: tuple[Array, Array], iterations: Array | int
     ) -> Array:
-        """The field p that balances `force` best, min ||rest of -force - D^T p||^2, by FGP from `field`.
+        """The field p that balances a force best, min ||[-force - D^T p]||^2, by FGP from `field`.
 
-        Where not `free` (a pixel, or an edge where p = 1) it stays what it is. What is left that pushes up counts only
-        where not `borne[0]`, and down where not `borne[1]`.
+        [w] is w where it counts, zero where something else, such as a bound, bears it.
+
+        Args:
+            force: On each pixel.
+            field: Where p starts, (ndim, *shape).
+            free: Where p may move, broadcasting to the field; it stays `field` elsewhere. A pixel's entries go together
+                for p = 2.
+            borne: Masks of the image: where w > 0 is borne, and where w < 0 is.
+            iterations: Of FGP.
         """
         lines = _lines(field)
         free = jnp.broadcast_to(free, field.shape)
@@ -112,7 +120,7 @@ class TotalVariation(FinitePenalty):
         return [jnp.where(*each) for each in zip(free, shrunk, held, strict=True)]
 
     def _limits(self, field: Array) -> list[Array]:
-        """What bounds the lines of a field: p = 1, the weight of every edge; p = 2, where edges are, and the weight."""
+        """What bounds the lines of a field: each edge's weight (p = 1); where edges are, and the weight (p = 2)."""
         edges = [edge.astype(field.dtype) for edge in _edges(field.shape[1:])]
         weight = jnp.asarray(self.weight, field.dtype)
         if self.p == 1:
@@ -164,6 +172,7 @@ def _stacked(lines: list[Array], like: Array) -> Array:
 
 
 def _not_borne(limits: list[Array], w: Array) -> Array:
+    """w with zeros where it is borne; `limits` begin with the two masks (see `TotalVariation.balance`)."""
     up, down = limits[:2]
     return jnp.where(jnp.where(w > 0, up, down), 0, w)
 
@@ -174,7 +183,10 @@ def _clip(limits: list[Array], parts: list[Array]) -> list[Array]:
 
 
 def _shrink(limits: list[Array], parts: list[Array]) -> list[Array]:
-    """The edges of a pixel together within its weight, the last of the limits; the others tell edges from none."""
+    """The edges of a pixel together within its weight (isotropic).
+
+    The last of the limits is the weight; the others are 1 where there is an edge and 0 where there is none.
+    """
     *edges, weight = limits
     parts = [part * edge for part, edge in zip(parts, edges, strict=True)]
     shrink = jnp.minimum(weight / jnp.maximum(safe_norm(parts, (0,)), jnp.finfo(weight.dtype).tiny), 1)

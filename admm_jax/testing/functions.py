@@ -301,7 +301,13 @@ class _Check:
                 self.fail("the derivative of the prox is finite", where, "NaN or infinity")
             self.near("what is held does not move: d prox = 0 there", where, jnp.where(held, moved, 0), 0, 1)
             rest = whole(z) - jnp.sum(p * z)
-            self.near("rest(z, p) = g(z) - <p, z>", where, whole.rest(z, p), rest, 10 * _size(z, p) ** 2 * z.size)
+            self.near(
+                "minus_conjugate(z, p) = g(z) - <p, z>",
+                where,
+                whole.minus_conjugate(z, p),
+                rest,
+                10 * _size(z, p) ** 2 * z.size,
+            )
             self.kink(look, where, a, b, u)
 
     def kink(self, look: Any, where: str, a: Array, b: Array, u: Array) -> None:

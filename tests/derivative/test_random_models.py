@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from jax.dtypes import float0
 
-from admm_jax.derivative.rule import solve
+from admm_jax.derivative.rule import differentiable_solve
 from admm_jax.problem import Chain, LinearMap, Quadratic
 from admm_jax.prox.functions import Box
 from admm_jax.pytree import replace
@@ -115,7 +115,9 @@ def line(structure: int, seed: int, span: float = 0.0, **options) -> Line:
         moved = moved_by(t)
         settings = settings_for({**options, "tol": jnp.asarray(tol, dtype)}, dtype)
         made_of = t, lambda t: moved_by(t).penalties
-        solution = solve(moved, settings, problem.zeros(dtype), None, plan=plan, dtype=dtype, made_of=made_of)
+        solution = differentiable_solve(
+            moved, settings, problem.zeros(dtype), None, plan=plan, dtype=dtype, made_of=made_of
+        )
         probe = sum(jnp.sum(weights[name] * solution[name]) for name in weights)
         return jnp.stack([solution.objective / cost, probe]), solution
 

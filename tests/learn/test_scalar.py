@@ -28,10 +28,10 @@ def counted(function):
     ],
 )
 def test_minimum_of_a_smooth_function_in_at_most_twelve_calls(at, function):
-    outcome = scalar.minimum(lambda t: function(t - at), 0.5, **BOUNDS)
+    outcome = scalar.minimise(lambda t: function(t - at), 0.5, **BOUNDS)
     assert outcome.converged
     assert abs(outcome.best.t - at) < 0.06
-    assert len(outcome.points) <= 12
+    assert len(outcome.evaluations) <= 12
 
 
 def test_minimum_of_a_function_full_of_kinks():
@@ -42,27 +42,27 @@ def test_minimum_of_a_function_full_of_kinks():
         slope = grid[piece] + grid[piece + 1]
         return grid[piece] ** 2 + slope * (t - grid[piece]), slope
 
-    outcome = scalar.minimum(kinked, 2.9, **BOUNDS)
+    outcome = scalar.minimise(kinked, 2.9, **BOUNDS)
     assert abs(outcome.best.t) <= 0.2
-    assert len(outcome.points) <= 12
+    assert len(outcome.evaluations) <= 12
 
 
 def test_minimum_never_leaves_the_bounds_and_says_where_it_ended():
-    outcome = scalar.minimum(lambda t: (t, 1.0), 0.0, low=-2.0, high=1.0)
+    outcome = scalar.minimise(lambda t: (t, 1.0), 0.0, low=-2.0, high=1.0)
     assert outcome.converged
     assert outcome.best.t == -2
     assert "lower bound" in outcome.message
-    assert all(-2 <= point.t <= 1 for point in outcome.points)
+    assert all(-2 <= point.t <= 1 for point in outcome.evaluations)
 
 
 def test_minimum_hands_out_the_best_of_all_calls_when_they_run_out():
-    outcome = scalar.minimum(lambda t: ((t - 9) ** 2, 2 * (t - 9)), -9.0, tol=1e-12, limit=3, **BOUNDS)
+    outcome = scalar.minimise(lambda t: ((t - 9) ** 2, 2 * (t - 9)), -9.0, tol=1e-12, limit=3, **BOUNDS)
     assert not outcome.converged
     assert "3 evaluations" in outcome.message
-    assert outcome.best == min(outcome.points, key=lambda point: point.value)
+    assert outcome.best == min(outcome.evaluations, key=lambda point: point.value)
 
 
-@pytest.mark.parametrize("find", [scalar.minimum, scalar.root])
+@pytest.mark.parametrize("find", [scalar.minimise, scalar.find_root])
 def test_a_call_that_fails_is_taken_back_towards_the_last_that_did_not(find):
     def broken(t):  # without a value beyond 1, and with the answer at 0.9
         if t > 1:
@@ -70,17 +70,17 @@ def test_a_call_that_fails_is_taken_back_towards_the_last_that_did_not(find):
         d = t - 0.9
         return (
             (math.atan(9 * d), 9 / (1 + 81 * d**2))
-            if find is scalar.root
+            if find is scalar.find_root
             else (math.sqrt(1 + d**2), d / math.sqrt(1 + d**2))
         )
 
-    start, first = (-2.0, {"step": 4.0}) if find is scalar.minimum else (-0.4, {})
+    start, first = (-2.0, {"step": 4.0}) if find is scalar.minimise else (-0.4, {})
     outcome = find(broken, start, limit=30, **first, **BOUNDS)
-    assert any(math.isnan(point.value) for point in outcome.points)
+    assert any(math.isnan(point.value) for point in outcome.evaluations)
     assert abs(outcome.best.t - 0.9) < 0.2
 
 
-@pytest.mark.parametrize("find", [scalar.minimum, scalar.root])
+@pytest.mark.parametrize("find", [scalar.minimise, scalar.find_root])
 def test_a_function_that_is_finite_nowhere(find):
     outcome = find(lambda t: (math.nan, 1.0), 0.0, **BOUNDS)
     assert not outcome.converged
@@ -99,14 +99,14 @@ def test_a_function_that_is_finite_nowhere(find):
 )
 def test_root_of_an_increasing_function(at, function):
     call = counted(lambda t: function(t - at))
-    outcome = scalar.root(call, 0.1, limit=40, **BOUNDS)
+    outcome = scalar.find_root(call, 0.1, limit=40, **BOUNDS)
     assert outcome.converged
     assert abs(outcome.best.t - at) < 0.05
-    assert call.count == len(outcome.points) <= 20
+    assert call.count == len(outcome.evaluations) <= 20
 
 
 @pytest.mark.parametrize(("level", "side"), [(3.0, "lower"), (-3.0, "upper")])
 def test_root_that_does_not_exist(level, side):
-    outcome = scalar.root(lambda t: (level + math.tanh(t), 1 / math.cosh(t) ** 2), 0.0, **BOUNDS)
+    outcome = scalar.find_root(lambda t: (level + math.tanh(t), 1 / math.cosh(t) ** 2), 0.0, **BOUNDS)
     assert not outcome.converged
     assert f"no root: the criterion keeps its sign up to the {side} bound" in outcome.message

@@ -10,7 +10,7 @@ import pytest
 import admm_jax as admm
 from admm_jax import learn
 from admm_jax.errors import DataError, LearningError, ParameterError
-from admm_jax.learn.trial import blank, default_bind, evaluate, solve_trial, usable
+from admm_jax.learn.trial import blank, default_bind, evaluate_criterion, solve_trial, usable
 from tests.models import IMAGE, KERNEL, deblurring
 
 SIGMA = 0.1
@@ -145,7 +145,7 @@ def test_the_slope_is_the_slope_of_the_criterion(criterion):
         init = blank(model, bind({"lam": jnp.asarray(0.1)}, example), options)
 
         def value(t):
-            return evaluate(model, criterion, bind, {"lam": jnp.exp(t)}, example, init, options)[0]
+            return evaluate_criterion(model, criterion, bind, {"lam": jnp.exp(t)}, example, init, options)[0]
 
         at, step = jnp.log(jnp.asarray(0.0812)), 1e-5
         slope = jax.jvp(value, (at,), (jnp.ones_like(at),))[1]

@@ -16,8 +16,8 @@ from admm_jax.operators.convolution import (
     SeparableConv2D,
     factorise,
     plan_convolution,
-    prepare,
     specialise,
+    with_spectrum,
 )
 from tests.operators.dense import DTYPES, check_matrix, precision, tolerance
 
@@ -216,7 +216,7 @@ def test_kernel_is_brought_to_the_dtype_of_the_computation() -> None:
 
 
 def test_a_prepared_convolution_holds_the_spectrum_and_not_the_kernel() -> None:
-    op = prepare(Conv2D(jnp.asarray(low_rank((5, 5)), jnp.float32), (8, 8), "same", True))
+    op = with_spectrum(Conv2D(jnp.asarray(low_rank((5, 5)), jnp.float32), (8, 8), "same", True))
     (leaf,) = jax.tree.leaves(op)
     assert leaf.dtype == jnp.complex64
     assert leaf.shape == (op.periods[0], op.periods[1] // 2 + 1)

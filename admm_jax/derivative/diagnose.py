@@ -131,7 +131,7 @@ def diagnose(
     aim = finishing(settings, plan, curved=has_curved_groups(problem, plan))
 
     def solved(q: Problem) -> Solution:
-        return solve(q, aim, x, state, plan=plan, dtype=dtype)
+        return solve(q, aim, x, state, plan=plan, dtype=dtype)[0]
 
     solution = solved(problem)
     system = system_at(problem, plan, solution)

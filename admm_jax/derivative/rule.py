@@ -32,7 +32,7 @@ from jax.dtypes import float0
 
 from admm_jax.derivative import linear_solve, trust
 from admm_jax.derivative.active import has_curved_groups, project
-from admm_jax.derivative.ambiguity import arriving, shadow
+from admm_jax.derivative.ambiguity import arriving, shadow, with_floating
 from admm_jax.derivative.conditions import lagrangian, multiplier_change, system_at, system_right_hand_side
 from admm_jax.derivative.tell import program_number
 from admm_jax.derivative.units import ScaledProblem
@@ -41,11 +41,12 @@ from admm_jax.problem import Penalty, Point, Problem
 from admm_jax.pytree import replace
 from admm_jax.solution import Solution
 from admm_jax.solver import unroll
+from admm_jax.solver.equilibrate import Scaling
 from admm_jax.solver.plan import Plan, polishing
 from admm_jax.solver.programs import Program
 from admm_jax.solver.rewrite import lift
 from admm_jax.solver.settings import Settings, finishing
-from admm_jax.solver.solve import in_stages, solve
+from admm_jax.solver.solve import FEW_SOLVES, in_stages, solve
 from admm_jax.solver.state import State
 from admm_jax.solver.vectors import add
 
@@ -103,25 +104,16 @@ def _measure(change: Any, dtype: Any) -> Array:
     return sum(parts, start=jnp.zeros((), dtype))
 
 
-def _solve(
-    problem: Problem,
-    settings: Settings,
-    x: Point,
-    state: State | None,
-    adjoint: Point | None,
-    shadows: tuple[Array, ...] | None,
-    program: Array | None,
-    *,
-    plan: Plan,
-    dtype: np.dtype,
-) -> Solution:
-    if plan.unroll:
-        return unroll.solve(problem, settings, x, state, plan=plan, dtype=dtype)
-    return _solution(plan, dtype, problem, adjoint, settings, x, state, shadows, program)
+_inside = jax.jit(solve, static_argnames=("plan", "dtype"))  # for a solve in a transformation
+_alone = Program(solve, "plan", "dtype")  # for one whose numbers are known
+# and for one in an eager gradient, whose repeated use is in loops that are jitted
+_of_gradient = Program(solve, "plan", "dtype", small=FEW_SOLVES)
+_unrolled = jax.jit(unroll.solve, static_argnames=("plan", "dtype"))
 
 
-_inside = jax.jit(_solve, static_argnames=("plan", "dtype"))  # for a solve in a transformation
-_alone = Program(_solve, "plan", "dtype")  # for one that stands by itself
+def _traced(*args: Any) -> bool:
+    """Whether something here is traced, or everything is: within `jit` new arrays are."""
+    return any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((args, jnp.zeros(()))))
 
 
 def differentiable_solve(
@@ -157,20 +149,16 @@ def differentiable_solve(
     """
     if (plan.regions or plan.newton) and not isinstance(settings.polish, Tracer) and not bool(settings.polish):
         plan = dataclasses.replace(plan, regions=False, newton=False)
-    args = (problem, settings, x, state, adjoint)
-    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((args, jnp.zeros(())))):
-        program = program_number(owner)
-        shadows = None
-        if plan.derivative_nan and not plan.unroll:
-            params, build = (problem.penalties, lambda penalties: penalties) if made_of is None else made_of
-            shadows = shadow(params, build, problem.penalties, program, warn=plan.derivative_warning)
-        run = partial(_inside, *args, shadows, program, plan=plan, dtype=dtype)
-    elif plan.newton and not plan.unroll:
-        run = partial(in_stages, problem, settings, x, state, plan=plan, dtype=dtype)
-    else:
-        run = partial(_alone, *args, None, None, plan=plan, dtype=dtype)
     with jax.debug_nans(False):  # NaN in the unused part of the history is no error
-        return run()
+        if plan.unroll:
+            return _unrolled(problem, settings, x, state, plan=plan, dtype=dtype)
+        shadows = program = None
+        if _traced(problem, settings, x, state, adjoint):
+            program = program_number(owner)
+            if plan.derivative_nan:
+                params, build = (problem.penalties, lambda penalties: penalties) if made_of is None else made_of
+                shadows = shadow(params, build, problem.penalties, program, warn=plan.derivative_warning)
+        return _solution(plan, dtype, problem, adjoint, settings, x, state, shadows, program)[0]
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0, 1))
@@ -184,48 +172,77 @@ def _solution(
     state: State | None,
     shadows: tuple[Array, ...] | None,
     program: Array | None,
-) -> Solution:
-    del adjoint, shadows, program
-    run = partial(solve, plan=plan, dtype=dtype)
-    return (sequential_vmap(run) if plan.sequential else run)(problem, settings, x, state)
+) -> tuple[Solution, Scaling]:
+    """The solution, whose derivative is the rule's, and the units that it was found in, which have none."""
+    del adjoint, shadows
+    args, static = (problem, settings, x, state), {"plan": plan, "dtype": dtype}
+    if _traced(args):
+        run = partial(_inside, **static)
+        return (sequential_vmap(run) if plan.sequential else run)(*args)
+    if program is not None:
+        return _of_gradient(*args, **static)
+    return (in_stages if plan.newton else _alone)(*args, **static)
 
 
 @full_precision
-def _rule(plan: Plan, dtype: np.dtype, primals: tuple, tangents: tuple) -> tuple[Solution, Solution]:
+def _rule(
+    plan: Plan, dtype: np.dtype, primals: tuple, tangents: tuple
+) -> tuple[tuple[Solution, Scaling], tuple[Solution, Scaling]]:
     problem, adjoint, settings, x, state, shadows, program = primals
     moves = any(not _is_symbolic(leaf) for leaf in _kinks(tangents[0]))
-    tangents = jax.tree.map(_instantiated, tangents, is_leaf=_is_symbolic)
     plan = polishing(plan, problem)
     # through the rule again, so that it can be differentiated once more
     aim = finishing(settings, plan, curved=has_curved_groups(problem, plan))
-    solution = _solution(plan, dtype, problem, adjoint, aim, x, state, shadows, program)
-    units = ScaledProblem(problem, plan, dtype)
+    solution, scaling = _solution(plan, dtype, problem, adjoint, aim, x, state, shadows, program)
+    known = problem, adjoint, shadows if moves else None
+    moved = (tangents[0], tangents[1], tangents[5] if moves else None)
+    pairs = zip(jax.tree.leaves(known), jax.tree.leaves(moved, is_leaf=_is_symbolic), strict=True)
+    pushes = [_instantiated(tangent) for leaf, tangent in pairs if _is_floating(leaf)]
+    dx, value, dp = _change(*known, solution, scaling, aim.target, jnp.asarray(program), pushes, plan=plan)
+    nothing, still = jax.tree.map(_no_tangent, (solution, scaling))
+    return (solution, scaling), (replace(nothing, values=dx, objective=value, multipliers=dp), still)
+
+
+@partial(jax.jit, static_argnames="plan")
+def _change(
+    problem: Problem,
+    adjoint: Point | None,
+    shadows: tuple[Array, ...] | None,
+    solution: Solution,
+    scaling: Scaling,
+    target: Array,
+    program: Array,
+    pushes: list[Array],
+    *,
+    plan: Plan,
+) -> tuple[Point, Array, tuple]:
+    """(dx, d objective, dp) in the user's units, linear in `pushes`: the tangents of (problem, adjoint, shadows).
+
+    A program of its own, so that the solve, most of the compiling, is compiled as its size asks where it stands in no
+    other.
+    """
+    units = ScaledProblem(problem, plan, scaling)
     inner = units.solution(solution)
+    moved, push, channels = with_floating((problem, adjoint, shadows), pushes)
     dx, value, dp = units.leave(
         *tangent_of(
             units.problem,
-            units.change(tangents[0]),
+            units.change(moved),
             plan,
             inner,
-            units.force(tangents[1]),
+            units.force(push),
             units.guess(adjoint),
-            units.shadows(tangents[5]) if moves else None,
+            units.shadows(channels) if channels is not None else None,
             program,
         )
     )
     if plan.derivative_warning:
-        told = trust.Announcer(units.problem, plan, lax.stop_gradient(inner), aim.target, program)
+        told = trust.Announcer(units.problem, plan, lax.stop_gradient(inner), target, program)
         dx, value, dp = told(dx), told(value), told(dp)
-    basis = jnp.ones((), dtype)
+    basis = jnp.ones((), solution.gap.dtype)
     if plan.derivative_nan:  # a solve that did not converge has no derivative
-        basis = jnp.where(trust.reached(solution, plan, aim.target), basis, jnp.nan)
-    change = replace(
-        jax.tree.map(_no_tangent, solution),
-        values={name: basis * v for name, v in dx.items()},
-        objective=basis * value,
-        multipliers=tuple(basis * v for v in dp),
-    )
-    return solution, change
+        basis = jnp.where(trust.reached(solution, plan, target), basis, jnp.nan)
+    return {name: basis * v for name, v in dx.items()}, basis * value, tuple(basis * v for v in dp)
 
 
 # symbolic zeros tell what changes at all: multipliers that are not unique matter only where a kink may move
@@ -252,9 +269,5 @@ def _is_floating(leaf: Any) -> bool:
     return jnp.issubdtype(leaf.dtype, jnp.floating)
 
 
-def _float0(leaf: Any) -> np.ndarray:
-    return np.zeros(leaf.shape, float0)
-
-
 def _no_tangent(leaf: Any) -> Any:
-    return jnp.zeros_like(leaf) if _is_floating(leaf) else _float0(leaf)
+    return np.zeros(leaf.shape, leaf.dtype if _is_floating(leaf) else float0)

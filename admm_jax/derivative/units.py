@@ -19,7 +19,7 @@ from admm_jax.derivative.ambiguity import with_floating
 from admm_jax.problem import Point, Problem
 from admm_jax.pytree import replace
 from admm_jax.solution import Solution
-from admm_jax.solver.equilibrate import equilibrate, find_scaling
+from admm_jax.solver.equilibrate import Scaling, equilibrate
 from admm_jax.solver.plan import Plan
 from admm_jax.solver.rewrite import VECTOR, flatten, unflatten
 from admm_jax.solver.solve import internal
@@ -31,17 +31,15 @@ class ScaledProblem:
     Args:
         problem: The user's, as `solver.solve.prepare` made it.
         plan: How it is solved: a dense one becomes one vector with matrices.
-        dtype: Of the solve.
+        scaling: The units in which it was solved.
     """
 
-    def __init__(self, problem: Problem, plan: Plan, dtype: Any) -> None:
-        self.user, self.plan, self.dtype = problem, plan, jnp.dtype(dtype)
-        plain = internal(jax.lax.stop_gradient(problem), plan, np.dtype(dtype))
-        self.scaling = find_scaling(plain, plan, self.dtype)
+    def __init__(self, problem: Problem, plan: Plan, scaling: Scaling) -> None:
+        self.user, self.plan, self.scaling = problem, plan, jax.lax.stop_gradient(scaling)
         self.problem = self._scaled(problem)
 
     def _scaled(self, problem: Problem) -> Problem:
-        return equilibrate(internal(problem, self.plan, np.dtype(self.dtype)), self.plan, self.scaling)
+        return equilibrate(internal(problem, self.plan, np.dtype(self.scaling.cost.dtype)), self.plan, self.scaling)
 
     def change(self, change: Problem) -> Problem:
         """A change of the problem -> that of the scaled one."""

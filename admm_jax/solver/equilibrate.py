@@ -160,22 +160,17 @@ def _least_squares(
     """
     few, small, cheap = negligible
     n, dtype = linear.size, linear.dtype
-    gram, rhs = jnp.zeros((n + 1, n + 1), dtype), jnp.zeros(n + 1, dtype)
-
-    cost_sums = _Sums(linear).without(scales[0] + scales[2], cheap)
-    # s C c
-    gram = gram.at[jnp.arange(n), jnp.arange(n)].add(cost_sums.counts)
-    gram = gram.at[:n, n].add(cost_sums.counts).at[n, :n].add(cost_sums.counts)
-    gram = gram.at[n, n].add(jnp.sum(cost_sums.counts))
-    rhs = rhs.at[:n].add(cost_sums.logs).at[n].add(jnp.sum(cost_sums.logs))
+    costs = _Sums(linear).without(scales[0] + scales[2], cheap)
+    # the normal equations [[diag(own) - joint, cross], [cross^T, last]] [log C, log s] = -[force, pull], of s C c first
+    own, joint, cross, last = costs.counts, jnp.zeros((n, n), dtype), costs.counts, jnp.sum(costs.counts)
+    force, pull = costs.logs, jnp.sum(costs.logs)
     for part in quadratics:  # sqrt(s w) Q C and sqrt(s w) d
         entries = _Sums(part.entries).without(_at(scales[0], 0, scales[2] / 2), few)
         data = _Sums(part.data).without(scales[2] / 2, small)
         counts, logs = (jnp.sum(value, (0, 1)) for value in (entries.counts, entries.logs))
-        gram = gram.at[jnp.arange(n), jnp.arange(n)].add(counts)
-        gram = gram.at[:n, n].add(counts / 2).at[n, :n].add(counts / 2)
-        gram = gram.at[n, n].add((jnp.sum(counts) + jnp.sum(data.counts)) / 4)
-        rhs = rhs.at[:n].add(logs).at[n].add((jnp.sum(logs) + jnp.sum(data.logs)) / 2)
+        own, cross, force = own + counts, cross + counts / 2, force + logs
+        last = last + (jnp.sum(counts) + jnp.sum(data.counts)) / 4
+        pull = pull + (jnp.sum(logs) + jnp.sum(data.logs)) / 2
     groups = []
     for i, part in enumerate(penalties):  # r A C, r b and s w / r, where r is eliminated
         row = scales[1][i][:, None]
@@ -188,14 +183,14 @@ def _least_squares(
         total = jnp.sum(counts, 1) + jnp.sum(data.counts, 1) + strong
         constant = jnp.sum(logs, 1) + jnp.sum(data.logs, 1) - jnp.sum(strength.logs, 1)
         share = 1 / jnp.maximum(total, 1)
-        gram = gram.at[jnp.arange(n), jnp.arange(n)].add(jnp.sum(counts, 0))
-        gram = gram.at[:n, :n].add(-(counts.T @ (share[:, None] * counts)))
-        cross = counts.T @ (share * strong)
-        gram = gram.at[:n, n].add(cross).at[n, :n].add(cross)
-        gram = gram.at[n, n].add(jnp.sum(strong) - jnp.sum(share * strong**2))
-        rhs = rhs.at[:n].add(jnp.sum(logs, 0) - counts.T @ (share * constant))
-        rhs = rhs.at[n].add(jnp.sum(share * strong * constant) + jnp.sum(strength.logs))
+        own, joint = own + jnp.sum(counts, 0), joint + counts.T @ (share[:, None] * counts)
+        cross = cross + counts.T @ (share * strong)
+        last = last + jnp.sum(strong) - jnp.sum(share * strong**2)
+        force = force + jnp.sum(logs, 0) - counts.T @ (share * constant)
+        pull = pull + jnp.sum(share * strong * constant) + jnp.sum(strength.logs)
         groups.append((counts, strong, constant, share))
+    gram = jnp.block([[jnp.diag(own) - joint, cross[:, None]], [cross[None], last[None, None]]])
+    rhs = jnp.append(force, pull)
     scale = jnp.maximum(jnp.max(jnp.diagonal(gram)), 1)
     factor = jsl.cholesky(gram + RIDGE * scale * jnp.eye(n + 1, dtype=dtype), lower=True)
 

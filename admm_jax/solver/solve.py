@@ -16,7 +16,7 @@ from admm_jax.operators.base import Operator
 from admm_jax.problem import Chain, LinearMap, Penalty, Point, Problem, Quadratic
 from admm_jax.pytree import replace
 from admm_jax.solution import History, Solution
-from admm_jax.solver.equilibrate import equilibrate, find_scaling
+from admm_jax.solver.equilibrate import Scaling, equilibrate, find_scaling
 from admm_jax.solver.loop import advance, within
 from admm_jax.solver.plan import Plan, make_plan
 from admm_jax.solver.programs import Program
@@ -148,11 +148,11 @@ launch = Program(_launch, "plan", "dtype")
 
 def solve(
     problem: Problem, settings: Settings, x: Point, state: State | None, *, plan: Plan, dtype: np.dtype
-) -> Solution:
-    """One `while_loop` from start to end."""
+) -> tuple[Solution, Scaling]:
+    """One `while_loop` from start to end: the solution, and the units that it was found in."""
     inner, run = start_run(problem, settings, x, state, plan=plan, dtype=dtype)
     run = advance(inner, plan, run, jnp.asarray(NO_LIMIT, jnp.int32), settings)
-    return _ended(problem, run, settings, plan=plan)
+    return _ended(problem, run, settings, plan=plan), run.scaling
 
 
 def _ended(problem: Problem, run: Run, settings: Settings, *, plan: Plan) -> Solution:
@@ -168,14 +168,14 @@ ended = Program(_ended, "plan", runs_once=True)
 
 def in_stages(
     problem: Problem, settings: Settings, x: Point, state: State | None, *, plan: Plan, dtype: np.dtype
-) -> Solution:
+) -> tuple[Solution, Scaling]:
     """As `solve`, of numbers that are known: polishing, most of the compiling, waits until a run comes to it."""
     early = dataclasses.replace(plan, newton=False, polish_later=True)
     limit = np.asarray(min(plan.first_polish - 1, int(settings.max_iterations)), np.int32)
     inner, run = launch(problem, settings, x, state, limit, plan=early, dtype=dtype)
     if int(run.status) == Status.SOLVE_UNKNOWN.value and int(run.state.iteration) < int(settings.max_iterations):
         run = resume(inner, run, np.asarray(NO_LIMIT, np.int32), settings, plan=plan)
-    return ended(problem, run, settings, plan=early)
+    return ended(problem, run, settings, plan=early), run.scaling
 
 
 def finish(problem: Problem, run: Run, status: Any, *, plan: Plan) -> Solution:

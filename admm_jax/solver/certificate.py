@@ -36,6 +36,9 @@ from admm_jax.solver.rounding import floor, known, magnitude, rise
 from admm_jax.solver.spectral import solve_normal
 from admm_jax.solver.vectors import add, dtype_of, row_length, select, subtract
 
+# of a multiplier on its way into the stationarity: out of the prox, into dom g*, times a scaled row, and when absorbed
+ROUNDINGS = 4
+
 
 @pytree_dataclass
 class Units:
@@ -260,12 +263,13 @@ def likely(
 def relative(value: Array, gap: Array, floor: Array) -> Array:
     """gap / |f|; but where f and the gap are both rounding, gap / (floor / eps), which is some eps.
 
-    They are where |f| <= floor and gap <= (1 + RADIUS) floor: f is known to the floor, and stationarity, which is
-    charged within RADIUS of x, to RADIUS times that. Then the optimum is zero as far as the dtype can tell, and
-    floor / eps is the sum of magnitudes that cancels in f. Success is this number <= tol.
+    They are where |f| <= floor and gap <= (1 + ROUNDINGS RADIUS) floor: f is known to the floor; and stationarity,
+    which is charged within RADIUS of x, to RADIUS times that for each time that its numbers are rounded. Then the
+    optimum is zero as far as the dtype can tell, and floor / eps is the sum of magnitudes that cancels in f. Success is
+    this number <= tol.
     """
     eps, tiny = jnp.finfo(value.dtype).eps, jnp.finfo(value.dtype).tiny
-    zero = (jnp.abs(value) <= floor) & (gap <= (1 + RADIUS) * floor)
+    zero = (jnp.abs(value) <= floor) & (gap <= (1 + ROUNDINGS * RADIUS) * floor)
     return gap / jnp.maximum(jnp.where(zero, floor / eps, jnp.abs(value)), tiny / eps)
 
 

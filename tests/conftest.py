@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 
@@ -19,6 +20,7 @@ ENDLESS = 2**31 - 2  # the most iterations that may be asked for
 def pytest_configure():
     """Ctrl-C reaches the tests that press it, also where a shell started them in the background, without it."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    gc.set_threshold(100_000, 50, 100)  # traced programs are many small objects: by default a tenth of the time is this
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import pytest
 
 import admm_jax as admm
 from admm_jax.status import Status
-from tests.models import DEBLURRING, IMAGE, LASSO, MATRIX, OBSERVED, deblurring, image_jit, lasso
+from tests.models import DEBLURRING, IMAGE, LASSO, MATRIX, OBSERVED, deblurring, image_jit, lasso, quick_jit
 
 LAMS = np.array([0.05, 0.5, 2.0])
 
@@ -49,7 +49,7 @@ def assert_same(batch, i, single, rtol):
 
 @pytest.fixture(scope="module")
 def jitted(dense):
-    return jax.jit(lambda params, tol, most: dense.solve(params, tol=tol, max_iterations=most))
+    return quick_jit(lambda params, tol, most: dense.solve(params, tol=tol, max_iterations=most))
 
 
 # pure
@@ -74,7 +74,7 @@ def test_vmap_over_a_weight_equals_the_loop(dense):
 def test_jit_of_vmap_over_images_and_weights_equals_the_loop_without_matrices(large, batching):
     with jax.enable_x64(True):
         images, lams = np.stack([IMAGE, IMAGE.T + 0.5, -2 * IMAGE]), np.array([0.02, 0.1, 0.4])
-        batch = jax.jit(jax.vmap(lambda B, lam: large.solve({"B": B, "lam": lam}, batching=batching)))(images, lams)
+        batch = image_jit(jax.vmap(lambda B, lam: large.solve({"B": B, "lam": lam}, batching=batching)))(images, lams)
         assert batch["U"].dtype == jnp.float64
         assert len(set(np.asarray(batch.iterations).tolist())) > 1  # each ends by itself
         for i, (image, lam) in enumerate(zip(images, lams, strict=True)):

@@ -143,7 +143,7 @@ def test_a_diagnosis_says_how_far_the_next_kink_is():
 @pytest.mark.slow
 def test_flags_can_be_read_inside_jit_and_vmap():
     model = lasso()
-    trusted = jax.jit(jax.vmap(lambda lam: model.diagnose({**LASSO, "lam": lam})))(jnp.asarray([0.5, 1.0]))
+    trusted = quick_jit(jax.vmap(lambda lam: model.diagnose({**LASSO, "lam": lam})))(jnp.asarray([0.5, 1.0]))
     assert np.all(trusted.trustworthy)
     assert "a batch of 2, 2 trustworthy" in repr(trusted)
 

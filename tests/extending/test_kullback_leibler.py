@@ -12,6 +12,7 @@ import pytest
 
 import admm_jax as admm
 from admm_jax.testing import check_function
+from tests.models import quick_jit
 
 RNG = np.random.default_rng(0)
 A = RNG.random((20, 12)) * (RNG.random((20, 12)) < 0.4) + 0.01
@@ -103,11 +104,11 @@ def test_it_is_differentiated(double):
     def solved(lam, counts):
         return model.solve({"lam": lam, "b": counts}, tol=1e-9)["x"]
 
-    run = jax.jit(lambda lam, counts: model.solve({"lam": lam, "b": counts}, tol=1e-12, max_iterations=2000)["x"])
-    forward = jax.jacfwd(solved)(*at)
+    run = quick_jit(lambda lam, counts: model.solve({"lam": lam, "b": counts}, tol=1e-12, max_iterations=2000)["x"])
+    forward = quick_jit(jax.jacfwd(solved))(*at)
     np.testing.assert_allclose(forward, (run(LAM + h, at[1]) - run(LAM - h, at[1])) / (2 * h), atol=2e-4)
     i = int(np.argmax(COUNTS))
-    reverse = jax.jacrev(solved, 1)(*at)[:, i]
+    reverse = quick_jit(jax.jacrev(solved, 1))(*at)[:, i]
     change = jnp.zeros(20).at[i].set(h)
     np.testing.assert_allclose(reverse, (run(at[0], at[1] + change) - run(at[0], at[1] - change)) / (2 * h), atol=2e-4)
 
@@ -122,7 +123,7 @@ def test_the_objective_has_its_derivative(double):
     def value(counts):
         return model.solve({"lam": LAM, "b": counts}, tol=1e-9).objective
 
-    found = jax.grad(value)(at)[i]
+    found = quick_jit(jax.grad(value))(at)[i]
     assert float(found) == pytest.approx(float(value(at + change) - value(at - change)) / (2 * h), rel=1e-5)
 
 

@@ -12,6 +12,7 @@ import pytest
 
 import admm_jax as admm
 from admm_jax.testing import check_function
+from tests.models import quick_jit
 
 RNG = np.random.default_rng(3)
 A, B = RNG.normal(size=(30, 12)), RNG.normal(size=30)
@@ -96,8 +97,8 @@ def test_it_is_differentiated(double):
     def solved(weight, weights):
         return model.solve({"lam": weight, "weights": weights}, tol=1e-9)["x"]
 
-    run = jax.jit(solved)
-    found = jax.jit(jax.jacrev(solved, (0, 1)))(jnp.asarray(1.0), at)
+    run = quick_jit(solved)
+    found = quick_jit(jax.jacrev(solved, (0, 1)))(jnp.asarray(1.0), at)
     expected = (run(1 + h, at) - run(1 - h, at)) / (2 * h)
     np.testing.assert_allclose(found[0], expected, atol=1e-6)
     for i in range(6):
@@ -105,7 +106,7 @@ def test_it_is_differentiated(double):
         np.testing.assert_allclose(
             found[1][..., i], (run(1.0, at + change) - run(1.0, at - change)) / (2 * h), atol=1e-6
         )
-    batch = jax.vmap(solved, (0, None))(jnp.array([0.0, 0.5, 1.0]), at)
+    batch = quick_jit(jax.vmap(solved, (0, None)))(jnp.array([0.0, 0.5, 1.0]), at)
     np.testing.assert_allclose(batch[2], run(1.0, at), atol=1e-9)
     np.testing.assert_allclose(batch[0].ravel(), np.linalg.lstsq(A, B)[0], atol=1e-9)
 
@@ -118,5 +119,5 @@ def test_the_objective_has_its_derivative(double):
         return model.solve({"lam": weight, "weights": at}, tol=1e-9).objective
 
     h = 1e-5
-    found = jax.grad(value)(jnp.asarray(1.0))
+    found = quick_jit(jax.grad(value))(jnp.asarray(1.0))
     assert float(found) == pytest.approx(float(value(1 + h) - value(1 - h)) / (2 * h), rel=1e-6)

@@ -11,6 +11,7 @@ import pytest
 
 import admm_jax as admm
 from admm_jax.testing import check_function
+from tests.models import quick_jit
 
 RNG = np.random.default_rng(0)
 A, B = RNG.normal(size=(20, 8)), 3 * RNG.normal(size=20)
@@ -71,7 +72,7 @@ def test_it_is_the_bound_of_the_language():
                 return solution["x"], solution.objective, solution.gap
 
             at = jnp.linspace(-0.5, 0.5, 8)
-            values, slopes = solved(at), jax.jacrev(lambda c, f=solved: f(c)[:2])(at)
+            values, slopes = solved(at), quick_jit(jax.jacrev(lambda c, f=solved: f(c)[:2]))(at)
             outcomes.append((*values[:2], *slopes))
             assert float(values[2]) < 1e-9
         assert bool(jnp.any(jnp.abs(outcomes[1][3]) > 1e-3))  # some bounds are active

@@ -15,6 +15,7 @@ from admm_jax.prox import dual_ascent
 from admm_jax.prox.functions import L1, Box, GroupL2, Hinge, Huber, L1Ball, L2Ball, LInf
 from admm_jax.prox.projections import project_l1_ball, project_l2_ball, safe_norm
 from admm_jax.prox.total_variation import TotalVariation
+from tests.models import image_jit, quick_jit
 from tests.prox.functions import FUNCTIONS, RNG, SHAPE
 
 DTYPES = {"float64": 1e-12, "float32": 2e-5}
@@ -233,7 +234,7 @@ def test_derivatives_are_finite(name):
     with jax.enable_x64(False):
         function = FUNCTIONS[name](lambda value: jnp.asarray(value, "float32"))
         gradients = jax.vmap(jax.grad(everything, argnums=(0, 1)), (None, 0))
-        found = jax.jit(gradients)(function, jnp.stack(points("float32")[:3]))
+        found = quick_jit(gradients)(function, jnp.stack(points("float32")[:3]))
     assert all(bool(np.all(np.isfinite(leaf))) for leaf in jax.tree.leaves(found))
 
 
@@ -306,7 +307,7 @@ def test_variation_and_its_prox(p, weight, dtype):
         solver=cp.CLARABEL, tol_gap_abs=1e-11, tol_gap_rel=1e-11, tol_feas=1e-11
     )
     v = jnp.asarray(IMAGE, dtype)
-    run = jax.jit(lambda v, field: function.prox_from(v, jnp.asarray(step, dtype), field, 2000))
+    run = image_jit(lambda v, field: function.prox_from(v, jnp.asarray(step, dtype), field, 2000))
     z, field = run(v, jnp.zeros((2, 5, 6), dtype))
     assert z.dtype == dtype
     tolerance = 1e-6 if dtype == "float64" else 1e-4
@@ -352,7 +353,7 @@ def test_bands_of_a_large_image_change_nothing(shape, p, monkeypatch):
     for least in (dual_ascent.LARGE_BYTES, 0):
         monkeypatch.setattr(dual_ascent, "LARGE_BYTES", least)
         monkeypatch.setattr(dual_ascent, "BAND_BYTES", 1)
-        run = jax.jit(lambda v, steps: function.prox_from(v, jnp.asarray(0.7, jnp.float32), start, steps)[1])
+        run = image_jit(lambda v, steps: function.prox_from(v, jnp.asarray(0.7, jnp.float32), start, steps)[1])
         programs = str(run.trace(v, 10).jaxpr)
         fields.append(([np.asarray(run(v, steps)) for steps in (2, 16, 41)], programs.count("while")))
     (whole, loops), (bands, more_loops) = fields

@@ -22,10 +22,15 @@ TABLED = (2, 8, 10, 17, 26, 37, 47, 58)
 
 
 def survey(count: int, form: str, *, first: int = 0, span: float = 6.0, loud: bool = True) -> list[Outcome]:
-    """`count` cases from the `first` on, seed after seed; each false one is printed when it is found."""
-    outcomes = []
-    for i in range(first, first + count):
+    """`count` cases from the `first` on, seed after seed; each false one is printed when it is found.
+
+    Models of one structure share their programs, so they are solved one after another.
+    """
+    outcomes: list[Outcome] = []
+    for i in sorted(range(first, first + count), key=lambda i: (i % STRUCTURES, i)):
         seed, structure = divmod(i, STRUCTURES)
+        if outcomes and outcomes[-1].structure != structure:
+            jax.clear_caches()
         outcome = run_case(structure, seed, form, span=span)
         outcomes.append(outcome)
         if loud and outcome.false:

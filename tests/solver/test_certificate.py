@@ -16,7 +16,7 @@ from admm_jax.solver.examine import candidate, full_certificate
 from admm_jax.solver.rewrite import lift
 from admm_jax.solver.run import duals_of
 from admm_jax.solver.settings import settings_for
-from admm_jax.solver.solve import prepare, start_run
+from admm_jax.solver.solve import prepare, start
 from admm_jax.solver.step import step
 from admm_jax.status import Status
 from tests.models import DEBLURRING, deblurring, image_jit
@@ -140,12 +140,13 @@ def test_a_certificate_ends_within_its_goal_where_it_can():
     settings = settings_for(model._options, dtype)
     with jax.enable_x64(True):
         best = float(model.solve(DEBLURRING, tol=1e-10).objective)
-        inner, run = start_run(problem, settings, problem.zeros(dtype), None, plan=chosen, dtype=dtype)
+        inner, run = start(problem, settings, problem.zeros(dtype), None, plan=chosen, dtype=dtype)
         state = run.state
+        iterate = image_jit(lambda state: step(inner, chosen, run.workspace, state))
         for _ in range(iterations):
-            state = step(inner, chosen, run.workspace, state)
+            state = iterate(state)
         lifted, point = lift(inner), candidate(inner, state.x, state.z)
-        quick = promise(lifted, point, duals_of(inner, state), run.units)
+        quick = image_jit(lambda state: promise(lifted, point, duals_of(inner, state), run.units))(state)
 
         @image_jit
         def certificate(goal):

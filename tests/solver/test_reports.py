@@ -14,6 +14,7 @@ import pytest
 
 import admm_jax as admm
 from admm_jax.status import Status
+from tests.models import quick_jit
 from tests.solver.claims import (
     FEASIBILITY,
     ITERATIONS,
@@ -31,7 +32,7 @@ def solve_all(model, params, dtype="float64", **options):
     """Solve each of many sets of data, one after another, with one program."""
     with jax.enable_x64(dtype == "float64"):
         cast = {name: jnp.asarray(np.asarray(value, dtype)) for name, value in params.items()}
-        solutions = jax.jit(lambda p: jax.lax.map(lambda q: model.solve(q, max_iterations=ITERATIONS, **options), p))
+        solutions = quick_jit(lambda p: jax.lax.map(lambda q: model.solve(q, max_iterations=ITERATIONS, **options), p))
         solutions = jax.tree.map(np.asarray, solutions(cast))
     return [jax.tree.map(lambda leaf, i=i: leaf[i], solutions) for i in range(len(solutions.status))]
 

@@ -11,6 +11,7 @@ import admm_jax as admm
 from admm_jax.operators.base import Difference, MatMul, Scale, Sum
 from admm_jax.problem import Chain, LinearMap
 from admm_jax.solver import rounding
+from tests.models import quick_jit
 from tests.solver.random_models import random_case
 
 TOL = 1e-4  # the default in float32
@@ -24,7 +25,7 @@ def claims_hold(model, value, params, *, max_iterations):
     doubles = {name: v.astype(np.float64) for name, v in params.items()}
 
     def solve_all(values, **options):
-        return jax.tree.map(np.asarray, jax.jit(jax.vmap(lambda p: model.solve(p, **options)))(values))
+        return jax.tree.map(np.asarray, quick_jit(jax.vmap(lambda p: model.solve(p, **options)))(values))
 
     with jax.enable_x64(False):
         singles = solve_all(params, max_iterations=max_iterations)

@@ -9,6 +9,7 @@ import pytest
 
 import admm_jax as admm
 from admm_jax.status import Status
+from tests.models import quick_jit
 
 RNG = np.random.default_rng(0)
 A, B = RNG.normal(size=(4, 6)), RNG.normal(size=4)
@@ -163,7 +164,7 @@ def weighted():
 @pytest.fixture(scope="module")
 def solve():
     model = weighted()
-    return jax.jit(lambda w, b: model.solve({"w": w, "b": b}))
+    return quick_jit(lambda w, b: model.solve({"w": w, "b": b}))
 
 
 GOOD, NAN = jnp.asarray(B, jnp.float32), jnp.asarray(np.where(np.arange(4) == 2, np.nan, B), jnp.float32)

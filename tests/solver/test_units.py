@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import admm_jax as admm
+from tests.models import quick_jit
 from tests.solver.claims import FEASIBILITY, ITERATIONS, TOL, check_rows, check_success, solve
 from tests.solver.random_models import reference
 
@@ -47,7 +48,7 @@ def derivatives_of(model):
         solution = model.solve(params, max_iterations=ITERATIONS)
         return jnp.stack([solution.objective, solution["x"][0] / S])
 
-    return jax.jit(jax.jacrev(outcome)), jax.jit(jax.jacfwd(outcome))
+    return quick_jit(jax.jacrev(outcome)), quick_jit(jax.jacfwd(outcome))
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ As they come, and with every variable, row and term and the cost in units of its
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -82,11 +83,13 @@ def _nothing(leaf):
 class Line:
     """A random model, and a direction in which every number of it changes.
 
-    `solved(t, tol)`: (the objective and a random probe of x, the solution) of the model at `t`; `units`: of both.
+    `numbers`: what `solved` takes of them, alike for all seeds of a structure, which share the programs below;
+    `static`: plan and dtype; `units`: from a solution to those of the objective and the probe.
     """
 
     log: tuple
-    solved: Callable
+    numbers: tuple
+    static: dict
     units: Callable
 
 
@@ -108,29 +111,56 @@ def line(structure: int, seed: int, span: float = 0.0, **options) -> Line:
     change = a_change(problem, 0.0 if span else case.scale, rng, apart=seed not in TOGETHER)
     weights = {name: jnp.asarray(rng.normal(size=shape) / own[name]) for name, shape in problem.variables}
 
-    def moved_by(t):
-        return jax.tree.map(lambda a, b: a if b.dtype == float0 else a + t * b, problem, change)
-
-    def solved(t, tol):
-        moved = moved_by(t)
-        settings = settings_for({**options, "tol": jnp.asarray(tol, dtype)}, dtype)
-        made_of = t, lambda t: moved_by(t).penalties
-        solution = differentiable_solve(
-            moved, settings, problem.zeros(dtype), None, plan=plan, dtype=dtype, made_of=made_of
-        )
-        probe = sum(jnp.sum(weights[name] * solution[name]) for name in weights)
-        return jnp.stack([solution.objective / cost, probe]), solution
-
     def units(solution):
         extent = sum(float(jnp.sum(jnp.abs(weights[name] * solution[name]))) for name in weights)
         return np.array([abs(float(solution.objective)) / cost + 1e-2 * case.scale**2, extent + case.scale])
 
-    return Line(case.log, solved, units)
+    pushes = [leaf for leaf in jax.tree.leaves(change) if leaf.dtype != float0]
+    numbers = problem, pushes, weights, jnp.asarray(cost), settings_for(options, dtype, plan)
+    return Line(case.log, numbers, {"plan": plan, "dtype": dtype}, units)
+
+
+def solved(numbers, t, tol, plan, dtype):
+    """(the objective and a random probe of x, the solution) of the model at `t`."""
+    problem, pushes, weights, cost, settings = numbers
+    leaves, structure = jax.tree.flatten(problem)
+    settings = replace(settings, tol=jnp.asarray(tol, dtype), target=jnp.asarray(tol, dtype))
+
+    def moved_by(t):
+        given = iter(pushes)
+        floating = (jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in leaves)
+        moved = [leaf + t * next(given) if moves else leaf for leaf, moves in zip(leaves, floating, strict=True)]
+        return jax.tree.unflatten(structure, moved)
+
+    made_of = t, lambda t: moved_by(t).penalties
+    zero = problem.zeros(dtype)
+    solution = differentiable_solve(moved_by(t), settings, zero, None, plan=plan, dtype=dtype, made_of=made_of)
+    probe = sum(jnp.sum(weights[name] * solution[name]) for name in weights)
+    return jnp.stack([solution.objective / cost, probe]), solution
+
+
+_program = functools.partial(quick_jit, static_argnames=("plan", "dtype"))
+
+
+@_program
+def _tangent(numbers, t, plan, dtype):
+    return jax.jvp(lambda s: solved(numbers, s, 1e-6, plan, dtype), (t,), (jnp.ones_like(t),), has_aux=True)[1:]
+
+
+@_program
+def _tight(numbers, t, plan, dtype):
+    values, solution = solved(numbers, t, 1e-9, plan, dtype)
+    return values, solution.status
+
+
+@_program
+def _slope(numbers, t, plan, dtype):
+    return jax.grad(lambda s: solved(numbers, s, 1e-6, plan, dtype)[0][1])(t)
 
 
 def tangent_of(along: Line):
     """t -> the derivative of (objective, probe), and the solution there."""
-    return quick_jit(lambda t: jax.jvp(lambda s: along.solved(s, 1e-6), (t,), (1.0,), has_aux=True)[1:])
+    return lambda t: _tangent(along.numbers, jnp.asarray(float(t)), **along.static)
 
 
 def slopes_of(along: Line):
@@ -139,9 +169,8 @@ def slopes_of(along: Line):
     A change may leave no solution; and where a whole term is held at a kink, its size nearby is STEP and its part of
     the objective less than any gap that can be certified, so that a longer one is tried.
     """
-    tight = quick_jit(lambda t: (lambda pair: (pair[0], pair[1].status))(along.solved(t, 1e-9)))
     for h in STEPS:
-        around = [tight(k * h) for k in (-2, -1, 0, 1, 2)]
+        around = [_tight(along.numbers, jnp.asarray(k * h), **along.static) for k in (-2, -1, 0, 1, 2)]
         if {int(status) for _, status in around} == {Status.SOLVE_OPT_SUCCESS.value}:
             return h, np.diff(np.stack([np.asarray(value) for value, _ in around]), axis=0) / h
     return None
@@ -208,7 +237,7 @@ def modes_agree(structure: int, seed: int) -> None:
     with jax.enable_x64(True):
         along = line(structure, seed)
         forward = tangent_of(along)(0.0)[0][1]
-        reverse = quick_jit(jax.grad(lambda t: along.solved(t, 1e-6)[0][1]))(0.0)
+        reverse = _slope(along.numbers, jnp.asarray(0.0), **along.static)
     size = max(abs(float(forward)), 1e-3)
     np.testing.assert_allclose(float(reverse), float(forward), rtol=0, atol=1e-6 * size, err_msg=str(along.log))
 

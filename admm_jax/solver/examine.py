@@ -22,11 +22,12 @@ from admm_jax.solver.certificate import (
 )
 from admm_jax.solver.estimate import estimated_gap
 from admm_jax.solver.plan import Plan
-from admm_jax.solver.rewrite import VECTOR, densify, flatten, lift, unflatten
+from admm_jax.solver.rewrite import VECTOR, lift
 from admm_jax.solver.run import ENDLESS, Run, duals_of
 from admm_jax.solver.settings import Settings
-from admm_jax.solver.state import State, Workspace, make_workspace
+from admm_jax.solver.state import State
 from admm_jax.solver.vectors import dtype_of, select
+from admm_jax.solver.x_update import Cholesky, Workspace
 
 Examined = tuple[Run, Point, Certificate, Array, Array]  # see `examine`
 DENSE_ROUNDS = 4  # of absorbing and projecting, each with one factorisation
@@ -66,7 +67,7 @@ def _decoupled(problem: Problem, plan: Plan, run: Run) -> Examined:
     lifted, state, count = lift(problem), run.state, len(problem.penalties)
     shapes = [penalty.map.out_shape for penalty in problem.penalties]
     zs = tuple(decouple.crop(z, shape) for z, shape in zip(state.z, shapes, strict=False))
-    point = candidate(problem, decouple.leave(problem, state.x), zs)
+    point = candidate(problem, plan.x_update.shown(problem, state.x), zs)
     e = decouple.observed(problem, state.z[count:])
     duals = duals_of(problem, state)
     zero = {name: jnp.zeros_like(value) for name, value in point.items()}
@@ -113,17 +114,18 @@ def _dense(problem: Problem, run: Run, goal: Array) -> Examined:
 def _by_matrices(problem: Problem, run: Run, goal: Array) -> Examined:
     """As `_dense`, of a problem that is iterated without matrices: they are formed for this."""
     state, dtype = run.state, dtype_of(run.state.x)
-    dense = densify(lift(problem), jnp.dtype(dtype))
-    workspace = make_workspace(dense, Plan(dense=True), jnp.dtype(dtype))
+    matrices = Cholesky()
+    dense = matrices.rewritten(problem, dtype)
+    workspace = matrices.workspace(dense, dtype)
 
     def joined(x: Point) -> Point:
         parts = {name: jnp.broadcast_to(x[name], shape) for name, shape in problem.variables}
-        return {VECTOR: flatten(problem, parts)}
+        return matrices.enter(problem, parts)
 
     units = replace(run.units, lower=joined(run.units.lower), upper=joined(run.units.upper))
     pair = joined(state.x), duals_of(problem, state)
     better, vector, duals, certificate = _newton(dense, workspace, *pair, state.rho, units, goal)
-    point = unflatten(problem, vector[VECTOR])
+    point = matrices.leave(problem, vector)
     run = replace(
         run,
         state=select(better, restart_at(problem, state, point, duals), state),
@@ -138,7 +140,7 @@ def examine(problem: Problem, plan: Plan, run: Run, settings: Settings) -> Exami
     Expected is the relative gap, where it is certified; the estimate (see `estimate.py`) is relative too. Polishing may
     move the iterate itself.
     """
-    if plan.periods is not None:
+    if plan.decoupled:
         return _decoupled(problem, plan, run)
     goal = jnp.where(run.ends < ENDLESS, settings.target, settings.tol)
     if plan.dense:

@@ -39,7 +39,7 @@ def explain(problem: Problem, model: str) -> str:
         lines += _choices(penalty.map, dtype)
         lines.append(f"    prox: {_prox(penalty, plan)}")
     lines += [
-        f"  x-update: {plan.x_update}",
+        f"  x-update: {plan.x_update.description}",
         f"  polishing: {_polishing(problem, plan)}",
         f"  stopping: {_stopping(problem, plan)}",
         f"  memory: about {_bytes(_numbers(problem, plan, size, rows))} in float64, beside the data",
@@ -50,7 +50,7 @@ def explain(problem: Problem, model: str) -> str:
 def _stopping(problem: Problem, plan: Plan) -> str:
     if not certifies(problem):
         return "when the residuals are at most tol; no certificate, for the conjugate of a function is not known"
-    if plan.periods is None:
+    if not plan.decoupled:
         return "when the duality gap to a feasible dual point, relative to the objective, is at most tol"
     return (
         "when no image with values in a range (three times that of the data, or the model's bounds) is better by more "

@@ -16,7 +16,7 @@ from admm_jax.solver.detect import infeasible, unbounded
 from admm_jax.solver.examine import examine
 from admm_jax.solver.plan import Plan
 from admm_jax.solver.rewrite import lift
-from admm_jax.solver.run import HISTORY, Run, duals_of, iterated, shown
+from admm_jax.solver.run import HISTORY, Run, duals_of
 from admm_jax.solver.settings import Settings
 from admm_jax.solver.state import State
 from admm_jax.solver.step import adapt_rho, residuals, step
@@ -54,7 +54,7 @@ def check(problem: Problem, inner: Problem, plan: Plan, run: Run, before: State,
     dtype = dtype_of(state.x)
     residual = residuals(inner, before, state, run.units.point)
     run, point, certificate, expected, estimate = examine(problem, plan, run, settings)
-    if plan.periods is None:
+    if not plan.decoupled:
         awaited = jnp.where(settings.by_estimate, jnp.minimum(estimate, expected), expected)
         ratio = awaited / settings.target
     else:
@@ -76,7 +76,7 @@ def check(problem: Problem, inner: Problem, plan: Plan, run: Run, before: State,
 
     short = certificate.relative_gap if by_gap else jnp.maximum(*residual)
     reached = within(replace(certificate, relative_gap=short), settings)
-    aimed = short if plan.periods is None or not by_gap else estimate
+    aimed = estimate if plan.decoupled and by_gap else short
     overtime = jnp.maximum(OVERTIME * state.iteration, LEAST_OVERTIME).astype(jnp.int32)
     ends = jnp.where(reached, jnp.minimum(run.ends, state.iteration + overtime), run.ends)
     success = reached & ((aimed <= settings.target) | (state.iteration >= ends))
@@ -86,7 +86,7 @@ def check(problem: Problem, inner: Problem, plan: Plan, run: Run, before: State,
     ray_tol = jnp.asarray(1e-6 if dtype == jnp.float64 else 1e-4, dtype)
     empty = infeasible(lifted, tuple(new - old for new, old in steps), zero, ray_tol)
     # without penalties x does not creep away, it lands as far off as rounding lets it
-    ray = shown(problem, plan, subtract(state.x, before.x) if problem.penalties else state.x)
+    ray = plan.x_update.shown(problem, subtract(state.x, before.x) if problem.penalties else state.x)
     endless = unbounded(lifted, ray, ray_tol)
     # what is proved, what seems about to be, and the violation: while any of them falls there is progress
     distance = jnp.stack([short, expected, certificate.violation])
@@ -135,7 +135,7 @@ def check(problem: Problem, inner: Problem, plan: Plan, run: Run, before: State,
 def advance(problem: Problem, plan: Plan, run: Run, limit: Array, settings: Settings) -> Run:
     """Iterate until `limit` iterations have been done in all, or a check decides."""
     limit = jnp.minimum(limit, settings.max_iterations)
-    inner = iterated(problem, plan)  # once, outside the loop
+    inner = plan.x_update.iterated(problem)  # once, outside the loop
 
     def unfinished(run: Run) -> Array:
         return (run.state.iteration < limit) & (run.status == Status.SOLVE_UNKNOWN.value)

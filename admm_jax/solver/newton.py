@@ -31,8 +31,8 @@ from admm_jax.problem import Problem
 from admm_jax.pytree import pytree_dataclass, replace
 from admm_jax.solver.reach import RADIUS
 from admm_jax.solver.rewrite import VECTOR, matrix_of
-from admm_jax.solver.state import Workspace
 from admm_jax.solver.vectors import select
+from admm_jax.solver.x_update import Workspace
 
 TRIALS = 150  # evaluations of the inner problem in all
 TRIALS_OF_SMALL = 500  # where one takes microseconds, and what it settles spares hundreds of iterations

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 import jax
@@ -20,10 +19,10 @@ from admm_jax.solver.equilibrate import equilibrate, find_scaling
 from admm_jax.solver.loop import advance, within
 from admm_jax.solver.plan import Plan, make_plan
 from admm_jax.solver.programs import Program
-from admm_jax.solver.rewrite import VECTOR, densify, flatten, lift, unflatten
 from admm_jax.solver.run import Run, begin
 from admm_jax.solver.settings import Settings
 from admm_jax.solver.state import State
+from admm_jax.solver.x_update import ConjugateGradients
 from admm_jax.status import Status
 
 NO_LIMIT = np.iinfo(np.int32).max
@@ -77,8 +76,8 @@ def prepare(problem: Problem, options: Mapping[str, Any], dtype: Any = None) -> 
     """The problem as the compiled program takes it: one dtype, no labels, operators chosen; its static `options`."""
     dtype = common_dtype(problem) if dtype is None else np.dtype(dtype)
     plan = make_plan(problem)
-    if options["derivative"] == "unroll":  # it differentiates the steps of the problem as it stands
-        plan = dataclasses.replace(plan, periods=None)
+    if options["derivative"] == "unroll" and plan.decoupled:  # it differentiates the steps of the problem as it stands
+        plan = dataclasses.replace(plan, x_update=ConjugateGradients())
     batching = str(options["batching"])
     plan = dataclasses.replace(
         plan,
@@ -93,36 +92,27 @@ def prepare(problem: Problem, options: Mapping[str, Any], dtype: Any = None) -> 
 
 def fits(state: Any, problem: Problem, plan: Plan) -> bool:
     """Whether a state, that of a solution with the same variables, belongs to a problem of this structure."""
-    splits: list[tuple[int, ...]] = []
-    fields: list[tuple[int, ...]] = []
-    if plan.periods is not None:
-        frames = [plan.periods] * (len(problem.penalties) + len(problem.quadratics))
-        return isinstance(state, State) and [np.shape(z) for z in state.z] == frames
-    for penalty in problem.penalties:
-        shape, function = penalty.map.out_shape, penalty.function
-        if plan.dense:
-            op, function = function.inner(shape)
-            shape = shape if op is None else op.out_shape
-        splits.append(shape)
-        fields.append(jax.eval_shape(partial(function.memory, shape, np.float32)).shape)
-    if not isinstance(state, State):
+
+    def splits(q: Problem) -> list[tuple[Array, Array]]:
+        """z of each split, and what its prox remembers."""
+        inner = plan.x_update.iterated(plan.x_update.rewritten(q, jnp.dtype(jnp.float32)))
+        shapes = [(penalty.map.out_shape, penalty.function) for penalty in inner.penalties]
+        return [(jnp.zeros(shape), function.memory(shape, np.float32)) for shape, function in shapes]
+
+    if not isinstance(state, State) or len(state.z) != len(state.fields):
         return False
-    return [np.shape(z) for z in state.z] == splits and [np.shape(f) for f in state.fields] == fields
-
-
-def internal(problem: Problem, plan: Plan, dtype: np.dtype) -> Problem:
-    """The problem that is iterated on."""
-    return densify(lift(problem), jnp.dtype(dtype)) if plan.dense else problem
+    wanted = [(z.shape, field.shape) for z, field in jax.eval_shape(splits, problem)]
+    return [(np.shape(z), np.shape(field)) for z, field in zip(state.z, state.fields, strict=True)] == wanted
 
 
 def start_run(
     problem: Problem, settings: Settings, x: Point, state: State | None, *, plan: Plan, dtype: np.dtype
 ) -> tuple[Problem, Run]:
     """The iterated problem, in units of its own, and a run at its beginning."""
-    plain = internal(problem, plan, dtype)
-    scaling = find_scaling(plain, plan, jnp.dtype(dtype))
-    inner = equilibrate(plain, plan, scaling)
-    point = {VECTOR: flatten(problem, x)} if plan.dense else x
+    plain = plan.x_update.rewritten(problem, jnp.dtype(dtype))
+    scaling = find_scaling(plain, jnp.dtype(dtype), dense=plan.dense)
+    inner = equilibrate(plain, scaling, dense=plan.dense)
+    point = plan.x_update.enter(problem, x)
     return inner, begin(inner, plan, jnp.dtype(dtype), settings, point, state, scaling)
 
 
@@ -183,7 +173,7 @@ def finish(problem: Problem, run: Run, status: Any, *, plan: Plan) -> Solution:
     scaling, certificate = run.scaling, run.certificate
     point = scaling.leave(run.point)
     return Solution(
-        values=unflatten(problem, point[VECTOR]) if plan.dense else point,
+        values=plan.x_update.leave(problem, point),
         objective=certificate.objective / scaling.cost,
         gap=certificate.relative_gap,
         range=run.range,

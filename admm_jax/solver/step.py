@@ -16,14 +16,14 @@ from jax import Array
 from admm_jax.problem import Problem
 from admm_jax.pytree import replace
 from admm_jax.solver.plan import Plan
-from admm_jax.solver.state import RHO_RANGE, State, Workspace, factorise, rhos_of
+from admm_jax.solver.state import RHO_RANGE, State, rhos_of
 from admm_jax.solver.vectors import add, dtype_of, norm, row_length
-from admm_jax.solver.x_update import x_update
+from admm_jax.solver.x_update import Workspace
 
 
 def step(problem: Problem, plan: Plan, workspace: Workspace, state: State) -> State:
     """One iteration: state in, state out."""
-    x, images = x_update(problem, plan, workspace, state)
+    x, images = plan.x_update(problem, workspace, state, exact=plan.unroll > 0)
     zs, ys, fields = [], [], []
     # each prox that is no closed form starts its momentum anew, so that a fixed number of steps would in the end be
     # plain projected gradient
@@ -80,5 +80,4 @@ def adapt_rho(plan: Plan, workspace: Workspace, state: State, start: Array, resi
     off = off & (jnp.maximum(*residual) > 16 * jnp.finfo(state.rho.dtype).eps)
     factor = jnp.where(off, jnp.clip(factor, 0.1, 10.0), 1)
     rho = jnp.clip(state.rho * factor, start / RHO_RANGE, start * RHO_RANGE)
-    state = replace(state, rho=rho)
-    return replace(state, factor=factorise(workspace, plan, rho)) if plan.dense else state
+    return replace(state, rho=rho, factor=plan.x_update.factor(workspace, rho))

@@ -41,7 +41,7 @@ def assumed_range(problem: Problem, plan: Plan, settings: Settings, scaling: Sca
     for name, shape in problem.variables:
         low, high = settings.lower / scaling.columns[name], settings.upper / scaling.columns[name]
         automatic = -jnp.inf, jnp.inf
-        if plan.periods is not None:
+        if plan.decoupled:
             automatic = data_range(problem, name, shape, low.dtype)
         lower[name] = jnp.where(jnp.isnan(low), automatic[0], low)
         upper[name] = jnp.where(jnp.isnan(high), automatic[1], high)

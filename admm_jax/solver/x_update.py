@@ -1,82 +1,296 @@
 """The x-update: argmin over x of the quadratics and sum rho_j/2 ||A_j x + b_j - z_j + y_j / rho_j||^2.
 
-Its normal equations are solved by a Cholesky factor (dense models), by one pair of transforms (where all is diagonal in
-Fourier: see `decouple`), or by a few conjugate gradient steps from the last x. The plan says which.
+Its normal equations
+
+    (sum Q^T W Q + sum rho_j A_j^T A_j) x  =  sum Q^T W d - c + sum A_j^T (rho_j (z_j - b_j) - y_j)
+
+are solved by a Cholesky factor (dense models), by a few conjugate gradient steps from the last x, or by one pair of
+transforms (where all is diagonal in Fourier: see `decouple`). The plan chooses one; how the problem has to be written
+for it is the x-update's own affair.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 import jax.numpy as jnp
 import jax.scipy.linalg as jsl
 from jax import Array, lax
 
 from admm_jax.problem import Penalty, Point, Problem
+from admm_jax.pytree import pytree_dataclass
+from admm_jax.solver import decouple
 from admm_jax.solver.linear import conjugate_gradients, normal
-from admm_jax.solver.plan import Plan
-from admm_jax.solver.rewrite import VECTOR
-from admm_jax.solver.state import State, Workspace, rhos_of
+from admm_jax.solver.rewrite import VECTOR, densify, flatten, lift, matrix_of, unflatten
+from admm_jax.solver.state import State, rhos_of, right_hand_side
 from admm_jax.solver.vectors import add, dtype_of
 
 UNROLLED_STEPS = 500  # conjugate gradient steps, at most, of an x-update that is differentiated
 
 
-def x_update(problem: Problem, plan: Plan, workspace: Workspace, state: State) -> tuple[Point, tuple[Array, ...]]:
-    """(x, the images A_j x + b_j)."""
-    if plan.periods is not None:
-        return diagonal(problem, plan.periods, state)
+@pytree_dataclass
+class Workspace:
+    """Computed once for a problem: the constant right-hand side and, in dense form, the Gram matrices."""
+
+    rhs: Point  # sum Q^T W d - c
+    gram: Array  # sum Q^T W Q (dense), else size 0
+    penalty_gram: Array  # sum A^T A (dense), else size 0
+
+
+class XUpdate(Protocol):
+    """How x is found in an iteration. Static and hashable: it belongs to the compiled program.
+
+    A problem is written anew for it twice: `rewritten` comes before the problem is brought to units of its own,
+    `iterated` after that. The steps are of the iterated problem. What certifies, polishes and differentiates is of the
+    rewritten one.
+    """
+
+    @property
+    def dense(self) -> bool:
+        """Whether the rewritten problem is one of matrices over one vector: then what is small is solved directly."""
+        ...
+
+    @property
+    def decoupled(self) -> bool:
+        """Whether the iterated problem has more splits than the rewritten one.
+
+        The duals then miss stationarity by a little everywhere, until the end: so less is asked of a certificate, and
+        an estimate of the gap says more than it.
+        """
+        ...
+
+    @property
+    def description(self) -> str:
+        """In words, for `explain`."""
+        ...
+
+    def rewritten(self, problem: Problem, dtype: jnp.dtype) -> Problem:
+        """An equal problem, of the user's."""
+        ...
+
+    def enter(self, problem: Problem, x: Point) -> Point:
+        """A point of the user's `problem` -> that of the rewritten one."""
+        ...
+
+    def leave(self, problem: Problem, x: Point) -> Point:
+        """The inverse of `enter`. NumPy stays NumPy."""
+        ...
+
+    def iterated(self, problem: Problem) -> Problem:
+        """The problem that the steps are of, from the rewritten one."""
+        ...
+
+    def begin(self, problem: Problem, x: Point) -> Point:
+        """Where the iterated problem starts, for a point of the rewritten `problem` at which the user starts."""
+        ...
+
+    def shown(self, problem: Problem, x: Point) -> Point:
+        """A point of the iterated problem -> that of the rewritten `problem`."""
+        ...
+
+    def ratios(self, iterated: Problem, rho: Array) -> tuple[Array, ...]:
+        """rho_j / rho of each split; empty where all are one."""
+        ...
+
+    def workspace(self, problem: Problem, dtype: jnp.dtype) -> Workspace:
+        """What no iteration changes, of the rewritten problem."""
+        ...
+
+    def factor(self, workspace: Workspace, rho: Array) -> Array:
+        """What changes with rho only; empty where that is nothing."""
+        ...
+
+    def __call__(
+        self, problem: Problem, workspace: Workspace, state: State, *, exact: bool
+    ) -> tuple[Point, tuple[Array, ...]]:
+        """(x, the images A_j x + b_j).
+
+        Args:
+            problem: The iterated problem.
+            workspace: Of `workspace`.
+            state: The iterate before, with the `factor` of its rho.
+            exact: Whether x must be exact to rounding and differentiable in all that it depends on.
+        """
+        ...
+
+
+class AsItIs:
+    """The answers of an x-update that takes the problem as it is and prepares nothing."""
+
+    dense = False
+    decoupled = False
+
+    def rewritten(self, problem: Problem, dtype: jnp.dtype) -> Problem:
+        return problem
+
+    def enter(self, problem: Problem, x: Point) -> Point:
+        return x
+
+    def leave(self, problem: Problem, x: Point) -> Point:
+        return x
+
+    def iterated(self, problem: Problem) -> Problem:
+        return problem
+
+    def begin(self, problem: Problem, x: Point) -> Point:
+        return x
+
+    def shown(self, problem: Problem, x: Point) -> Point:
+        return x
+
+    def ratios(self, iterated: Problem, rho: Array) -> tuple[Array, ...]:
+        return ()
+
+    def workspace(self, problem: Problem, dtype: jnp.dtype) -> Workspace:
+        empty = jnp.zeros((0, 0), dtype)
+        return Workspace(right_hand_side(problem, dtype), empty, empty)
+
+    def factor(self, workspace: Workspace, rho: Array) -> Array:
+        return jnp.zeros((0, 0), rho.dtype)
+
+
+def pulled(problem: Problem, workspace: Workspace, state: State) -> Point:
+    """sum Q^T W d - c + sum A_j^T (rho (z_j - b_j) - y_j), with the same rho for all splits."""
     rhs = workspace.rhs
     for penalty, z, y in zip(problem.penalties, state.z, state.y, strict=True):
         rhs = add(rhs, penalty.map.adjoint(state.rho * (z - penalty.offset) - y))
-    if plan.dense:
-        x = {VECTOR: jsl.cho_solve((state.factor, True), rhs[VECTOR])}
-    else:
-        x = iterative(problem, plan, rhs, state)
-    return x, tuple(penalty.map(x) + penalty.offset for penalty in problem.penalties)
+    return rhs
 
 
-def iterative(problem: Problem, plan: Plan, rhs: Point, state: State) -> Point:
-    """By conjugate gradients, warm-started; to rounding where the step is to be differentiated."""
-    rhos = (state.rho,) * len(problem.penalties)
-    operator = partial(normal, problem, rhos)
-    if not plan.unroll:
-        return conjugate_gradients(operator, rhs, state.x, steps=plan.cg_steps, tol=plan.cg_tol)
+def images_of(problem: Problem, x: Point) -> tuple[Array, ...]:
+    """A_j x + b_j."""
+    return tuple(penalty.map(x) + penalty.offset for penalty in problem.penalties)
+
+
+@dataclass(frozen=True)
+class Cholesky(AsItIs):
+    """By a factor of the matrix, for a problem of one vector and matrices."""
+
+    dense = True
+    description = "Cholesky factorisation, renewed when rho changes"
+
+    def rewritten(self, problem: Problem, dtype: jnp.dtype) -> Problem:
+        return densify(lift(problem), dtype)
+
+    def enter(self, problem: Problem, x: Point) -> Point:
+        return {VECTOR: flatten(problem, x)}
+
+    def leave(self, problem: Problem, x: Point) -> Point:
+        return unflatten(problem, x[VECTOR])
+
+    def workspace(self, problem: Problem, dtype: jnp.dtype) -> Workspace:
+        rhs = right_hand_side(problem, dtype)
+        n = rhs[VECTOR].size
+        gram = jnp.zeros((n, n), dtype)
+        for quadratic in problem.quadratics:
+            q = matrix_of(quadratic.map)
+            weight = jnp.broadcast_to(quadratic.weight, quadratic.map.out_shape).astype(dtype)
+            gram = gram + q.T @ (weight.ravel()[:, None] * q)
+        penalty_gram = jnp.zeros((n, n), dtype)
+        for penalty in problem.penalties:
+            a = matrix_of(penalty.map)
+            penalty_gram = penalty_gram + a.T @ a
+        return Workspace(rhs, gram, penalty_gram)
+
+    def factor(self, workspace: Workspace, rho: Array) -> Array:
+        """The lower Cholesky factor, of a matrix with a shift that makes a singular model solvable."""
+        matrix = workspace.gram + rho * workspace.penalty_gram
+        trace = jnp.trace(matrix)
+        shift = jnp.where(trace > 0, jnp.finfo(matrix.dtype).eps * 16 * trace, 1)
+        return jsl.cholesky(matrix + shift * jnp.eye(matrix.shape[0], dtype=matrix.dtype), lower=True)
+
+    def __call__(
+        self, problem: Problem, workspace: Workspace, state: State, *, exact: bool
+    ) -> tuple[Point, tuple[Array, ...]]:
+        x = {VECTOR: jsl.cho_solve((state.factor, True), pulled(problem, workspace, state)[VECTOR])}
+        return x, images_of(problem, x)
+
+
+@dataclass(frozen=True)
+class ConjugateGradients(AsItIs):
+    """By at most `steps` conjugate gradient steps from the last x, fewer where they reduce the residual by `tol`."""
+
+    steps: int = 16
+    tol: float = 0.15
+
+    @property
+    def description(self) -> str:
+        return f"up to {self.steps} conjugate gradient steps, warm-started"
+
+    def __call__(
+        self, problem: Problem, workspace: Workspace, state: State, *, exact: bool
+    ) -> tuple[Point, tuple[Array, ...]]:
+        rhs = pulled(problem, workspace, state)
+        operator = partial(normal, problem, (state.rho,) * len(problem.penalties))
+        if exact:
+            x = _to_rounding(operator, rhs)
+        else:
+            x = conjugate_gradients(operator, rhs, state.x, steps=self.steps, tol=self.tol)
+        return x, images_of(problem, x)
+
+
+def _to_rounding(operator: partial[Point], rhs: Point) -> Point:
+    """The solution, differentiated as that of a linear system and not step by step."""
     tol = 4 * float(jnp.finfo(dtype_of(rhs)).eps)
     zero = {name: jnp.zeros_like(value) for name, value in rhs.items()}
 
-    def exactly(_: object, b: Point) -> Point:
+    def solved(_: object, b: Point) -> Point:
         return conjugate_gradients(operator, b, zero, steps=UNROLLED_STEPS, tol=tol)
 
-    return lax.custom_linear_solve(operator, rhs, exactly, symmetric=True)
+    return lax.custom_linear_solve(operator, rhs, solved, symmetric=True)
 
 
-def diagonal(problem: Problem, periods: tuple[int, int], state: State) -> tuple[Point, tuple[Array, ...]]:
-    """In Fourier, for a decoupled problem: every A_j is the identity or has a symbol.
+@dataclass(frozen=True)
+class FourierDiagonal(AsItIs):
+    """In Fourier, for a decoupled problem: every A_j is the identity or has a symbol, on a frame of these periods."""
 
-    x^ = (sum conj(A_j^) (rho_j (z_j - b_j) - y_j)^ - c^) / sum rho_j |A_j^|^2
-    """
-    ((name, _),) = problem.variables
-    dtype = state.x[name].dtype
-    plain = jnp.zeros(periods, dtype) - problem.linear.get(name, jnp.zeros((), dtype))
-    transformed, power = jnp.zeros((), jnp.result_type(dtype, jnp.complex64)), jnp.zeros((), dtype)
-    rhos = rhos_of(problem, state)
-    for penalty, z, y, rho in zip(problem.penalties, state.z, state.y, rhos, strict=True):
-        pulled = rho * (z - penalty.offset) - y
-        symbol = _symbol(penalty)
-        if symbol is None:
-            plain, power = plain + pulled, power + rho
-        else:
-            transformed = transformed + jnp.conj(symbol) * jnp.fft.rfft2(pulled)
-            power = power + rho * (symbol.real**2 + symbol.imag**2)
-    spectrum = (jnp.fft.rfft2(plain) + transformed) / power
-    x = jnp.fft.irfft2(spectrum, periods).astype(dtype)
-    images = []
-    for penalty in problem.penalties:
-        symbol = _symbol(penalty)
-        value = x if symbol is None else jnp.fft.irfft2(symbol * spectrum, periods).astype(dtype)
-        images.append(value + penalty.offset)
-    return {name: x}, tuple(images)
+    periods: decouple.Periods
+
+    decoupled = True
+
+    @property
+    def description(self) -> str:
+        return f"exact, in transforms of {self.periods[0]}×{self.periods[1]} (mask decoupling)"
+
+    def iterated(self, problem: Problem) -> Problem:
+        return decouple.decouple(problem, self.periods)
+
+    def begin(self, problem: Problem, x: Point) -> Point:
+        return decouple.enter(decouple.observed_start(problem, x), self.periods)
+
+    def shown(self, problem: Problem, x: Point) -> Point:
+        return decouple.leave(problem, x)
+
+    def ratios(self, iterated: Problem, rho: Array) -> tuple[Array, ...]:
+        return decouple.ratios(iterated, rho)
+
+    def __call__(
+        self, problem: Problem, workspace: Workspace, state: State, *, exact: bool
+    ) -> tuple[Point, tuple[Array, ...]]:
+        """x^ = (sum conj(A_j^) (rho_j (z_j - b_j) - y_j)^ - c^) / sum rho_j |A_j^|^2; there are no quadratics."""
+        ((name, _),) = problem.variables
+        dtype = state.x[name].dtype
+        plain = jnp.zeros(self.periods, dtype) - problem.linear.get(name, jnp.zeros((), dtype))
+        transformed, power = jnp.zeros((), jnp.result_type(dtype, jnp.complex64)), jnp.zeros((), dtype)
+        rhos = rhos_of(problem, state)
+        for penalty, z, y, rho in zip(problem.penalties, state.z, state.y, rhos, strict=True):
+            pull = rho * (z - penalty.offset) - y
+            symbol = _symbol(penalty)
+            if symbol is None:
+                plain, power = plain + pull, power + rho
+            else:
+                transformed = transformed + jnp.conj(symbol) * jnp.fft.rfft2(pull)
+                power = power + rho * (symbol.real**2 + symbol.imag**2)
+        spectrum = (jnp.fft.rfft2(plain) + transformed) / power
+        x = jnp.fft.irfft2(spectrum, self.periods).astype(dtype)
+        images = []
+        for penalty in problem.penalties:
+            symbol = _symbol(penalty)
+            value = x if symbol is None else jnp.fft.irfft2(symbol * spectrum, self.periods).astype(dtype)
+            images.append(value + penalty.offset)
+        return {name: x}, tuple(images)
 
 
 def _symbol(penalty: Penalty) -> Array | None:

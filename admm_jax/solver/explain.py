@@ -10,25 +10,27 @@ import numpy as np
 from admm_jax.problem import LinearMap, Penalty, Problem
 from admm_jax.solver import regions
 from admm_jax.solver.certificate import certifies
+from admm_jax.solver.own_x_update import Solve
 from admm_jax.solver.plan import DENSE_ENTRIES, DENSE_VARIABLES, Plan, make_plan
 from admm_jax.solver.solve import common_dtype
 
 
-def explain(problem: Problem, model: str) -> str:
+def explain(problem: Problem, model: str, own: Solve | None = None) -> str:
     """The plan of a solve: splits, x-update, each convolution's implementation, each prox, memory.
 
     Args:
         problem: With its labels, as the model makes it.
         model: The model as a text, to stand at the top.
+        own: The option `x_update`: an x-update of the user's own.
 
     Returns:
         Several lines. Nothing is compiled or solved for them.
     """
-    plan, dtype = make_plan(problem), common_dtype(problem)
+    plan, dtype = make_plan(problem, own), common_dtype(problem)
     size = problem.size
     rows = sum(math.prod(p.map.out_shape) for p in problem.penalties)
     where = "in float64" if dtype == np.float64 else f"in float64 by optimize, in {dtype} by solve"
-    lines = [model, "", f"solved by ADMM {where}; unknowns: {size}", f"  form: {_form(plan, size)}"]
+    lines = [model, "", f"solved by ADMM {where}; unknowns: {size}", f"  form: {_form(plan, size, own)}"]
     for quadratic in problem.quadratics:
         residuals = math.prod(quadratic.map.out_shape)
         lines.append(f"  quadratic: {quadratic.label or 'a square'}; residuals: {residuals}")
@@ -58,7 +60,9 @@ def _stopping(problem: Problem, plan: Plan) -> str:
     )
 
 
-def _form(plan: Plan, size: int) -> str:
+def _form(plan: Plan, size: int, own: Solve | None) -> str:
+    if own is not None:
+        return "matrix-free, as the x-update is one of your own"
     if plan.dense:
         return f"dense matrices, as there are at most {DENSE_VARIABLES} unknowns"
     if size > DENSE_VARIABLES:

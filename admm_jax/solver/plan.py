@@ -12,6 +12,7 @@ from jax import Array
 from admm_jax.problem import Problem
 from admm_jax.solver import regions
 from admm_jax.solver.decouple import periods_of
+from admm_jax.solver.own_x_update import Preconditioned, Solve
 from admm_jax.solver.rewrite import inner_shape
 from admm_jax.solver.x_update import Cholesky, ConjugateGradients, FourierDiagonal, XUpdate
 
@@ -83,16 +84,20 @@ class Plan:
         return self.x_update.decoupled
 
 
-def make_plan(problem: Problem) -> Plan:
-    """Choose by size: small problems are factorised, images are not."""
-    if problem.size <= DENSE_VARIABLES and matrices_fit(problem):
+def make_plan(problem: Problem, own: Solve | None = None) -> Plan:
+    """Choose by size: small problems are factorised, images are not.
+
+    With an x-update of the user's own (see `own_x_update`) it is by conjugate gradients, whatever the size.
+    """
+    if own is None and problem.size <= DENSE_VARIABLES and matrices_fit(problem):
         return Plan(Cholesky(), rho_tolerance=3.0)
-    periods = periods_of(problem)
+    periods = periods_of(problem) if own is None else None
     if periods is not None and transforms_pay(problem):
         return Plan(FourierDiagonal(periods), least_patience=100)
+    x_update = ConjugateGradients() if own is None else Preconditioned(function=own)
     isotropic = any(regions.is_isotropic(penalty) for penalty in problem.penalties)
     below = ISOTROPIC_POLISH_BELOW if isotropic else Plan.polish_below
-    return polishing(Plan(ConjugateGradients(), polish_below=below), problem)
+    return polishing(Plan(x_update, polish_below=below), problem)
 
 
 def matrices_fit(problem: Problem) -> bool:

@@ -102,7 +102,7 @@ def begin(
     """
     scaling = unscaled(problem, dtype) if scaling is None else scaling
     x_update = plan.x_update
-    workspace, inner = x_update.workspace(problem, dtype), x_update.iterated(problem)
+    workspace, inner = x_update.workspace(problem, dtype, scaling), x_update.iterated(problem)
     data, curvature = data_point(problem, workspace.rhs)
     automatic = initial_rho(problem, workspace.rhs, data, curvature)
     rho = jnp.where(settings.rho > 0, settings.rho * scaling.stiffness, automatic).astype(dtype)

@@ -15,6 +15,7 @@ from admm_jax.operators.base import Operator
 from admm_jax.problem import Chain, LinearMap, Penalty, Point, Problem, Quadratic
 from admm_jax.pytree import replace
 from admm_jax.solution import History, Solution
+from admm_jax.solver import own_x_update
 from admm_jax.solver.equilibrate import equilibrate, find_scaling
 from admm_jax.solver.loop import advance, within
 from admm_jax.solver.plan import Plan, make_plan
@@ -75,7 +76,10 @@ def one_by_one(plan: Plan) -> bool:
 def prepare(problem: Problem, options: Mapping[str, Any], dtype: Any = None) -> tuple[Problem, Plan, np.dtype]:
     """The problem as the compiled program takes it: one dtype, no labels, operators chosen; its static `options`."""
     dtype = common_dtype(problem) if dtype is None else np.dtype(dtype)
-    plan = make_plan(problem)
+    own = options["x_update"]
+    if own is not None:
+        own_x_update.check(own, problem, dtype)
+    plan = make_plan(problem, own)
     if options["derivative"] == "unroll" and plan.decoupled:  # it differentiates the steps of the problem as it stands
         plan = dataclasses.replace(plan, x_update=ConjugateGradients())
     batching = str(options["batching"])

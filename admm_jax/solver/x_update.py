@@ -11,6 +11,7 @@ for it is the x-update's own affair.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -22,6 +23,7 @@ from jax import Array, lax
 from admm_jax.problem import Penalty, Point, Problem
 from admm_jax.pytree import pytree_dataclass
 from admm_jax.solver import decouple
+from admm_jax.solver.equilibrate import Scaling
 from admm_jax.solver.linear import conjugate_gradients, normal
 from admm_jax.solver.rewrite import VECTOR, densify, flatten, lift, matrix_of, unflatten
 from admm_jax.solver.state import State, rhos_of, right_hand_side
@@ -32,11 +34,12 @@ UNROLLED_STEPS = 500  # conjugate gradient steps, at most, of an x-update that i
 
 @pytree_dataclass
 class Workspace:
-    """Computed once for a problem: the constant right-hand side and, in dense form, the Gram matrices."""
+    """Computed once for a problem: the constant right-hand side and what the x-update needs besides."""
 
     rhs: Point  # sum Q^T W d - c
     gram: Array  # sum Q^T W Q (dense), else size 0
     penalty_gram: Array  # sum A^T A (dense), else size 0
+    scaling: Scaling | None = None  # the problem's units, where a function of the user's is asked in the user's
 
 
 class XUpdate(Protocol):
@@ -94,8 +97,14 @@ class XUpdate(Protocol):
         """rho_j / rho of each split; empty where all are one."""
         ...
 
-    def workspace(self, problem: Problem, dtype: jnp.dtype) -> Workspace:
-        """What no iteration changes, of the rewritten problem."""
+    def workspace(self, problem: Problem, dtype: jnp.dtype, scaling: Scaling | None = None) -> Workspace:
+        """What no iteration changes, of the rewritten problem.
+
+        Args:
+            problem: The rewritten problem, in the units of `scaling`.
+            dtype: Of the solve.
+            scaling: None where the units are the user's own.
+        """
         ...
 
     def factor(self, workspace: Workspace, rho: Array) -> Array:
@@ -143,7 +152,7 @@ class AsItIs:
     def ratios(self, iterated: Problem, rho: Array) -> tuple[Array, ...]:
         return ()
 
-    def workspace(self, problem: Problem, dtype: jnp.dtype) -> Workspace:
+    def workspace(self, problem: Problem, dtype: jnp.dtype, scaling: Scaling | None = None) -> Workspace:
         empty = jnp.zeros((0, 0), dtype)
         return Workspace(right_hand_side(problem, dtype), empty, empty)
 
@@ -180,7 +189,7 @@ class Cholesky(AsItIs):
     def leave(self, problem: Problem, x: Point) -> Point:
         return unflatten(problem, x[VECTOR])
 
-    def workspace(self, problem: Problem, dtype: jnp.dtype) -> Workspace:
+    def workspace(self, problem: Problem, dtype: jnp.dtype, scaling: Scaling | None = None) -> Workspace:
         rhs = right_hand_side(problem, dtype)
         n = rhs[VECTOR].size
         gram = jnp.zeros((n, n), dtype)
@@ -224,20 +233,31 @@ class ConjugateGradients(AsItIs):
     ) -> tuple[Point, tuple[Array, ...]]:
         rhs = pulled(problem, workspace, state)
         operator = partial(normal, problem, (state.rho,) * len(problem.penalties))
+        fitting = self.preconditioner(problem, workspace, state.rho)
         if exact:
-            x = _to_rounding(operator, rhs)
+            x = _to_rounding(operator, rhs, fitting)
         else:
-            x = conjugate_gradients(operator, rhs, state.x, steps=self.steps, tol=self.tol)
+            x = conjugate_gradients(operator, rhs, state.x, steps=self.steps, tol=self.tol, precondition=fitting)
         return x, images_of(problem, x)
 
+    def preconditioner(self, problem: Problem, workspace: Workspace, rho: Array) -> Callable[[Point], Point]:
+        """r -> about the solution for the right-hand side r, symmetric and positive; the identity unless overridden.
 
-def _to_rounding(operator: partial[Point], rhs: Point) -> Point:
-    """The solution, differentiated as that of a linear system and not step by step."""
+        Args:
+            problem: The iterated problem.
+            workspace: Of `workspace`.
+            rho: A scalar.
+        """
+        return lambda r: r
+
+
+def _to_rounding(operator: partial[Point], rhs: Point, precondition: Callable[[Point], Point]) -> Point:
+    """The solution of operator(x) = rhs, differentiated as that of a linear system and not step by step."""
     tol = 4 * float(jnp.finfo(dtype_of(rhs)).eps)
     zero = {name: jnp.zeros_like(value) for name, value in rhs.items()}
 
     def solved(_: object, b: Point) -> Point:
-        return conjugate_gradients(operator, b, zero, steps=UNROLLED_STEPS, tol=tol)
+        return conjugate_gradients(operator, b, zero, steps=UNROLLED_STEPS, tol=tol, precondition=precondition)
 
     return lax.custom_linear_solve(operator, rhs, solved, symmetric=True)
 

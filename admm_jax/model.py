@@ -90,7 +90,7 @@ class Model(ModelBuilder):
         `b` and x are dicts {variable name: array}, `weights` a tuple of one scalar w_j > 0 for each of
         `problem(params).penalties`, in their order; all in the units of the model. f has to be linear in b, symmetric
         and positive definite. It need not be exact, for it preconditions conjugate gradients: an exact one ends them
-        after one step, an inexact or a wrong one makes the solve slow, and never its answer wrong. A model with it is
+        after one step, an inexact or a wrong one makes the solve slow and no certificate false. A model with it is
         solved without matrices, whatever its size. Functions are told apart by identity, so that a new lambda in every
         call compiles anew in every call; arrays that f closes over are constants of the compiled program, with
         derivative zero, as f has no part in the solution.

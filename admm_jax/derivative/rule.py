@@ -155,8 +155,8 @@ def differentiable_solve(
             of these parameters; None tells it of the numbers of the penalties themselves.
         owner: A number of the model, for warnings that are given once.
     """
-    if (plan.regions or plan.newton) and not isinstance(settings.polish, Tracer) and not bool(settings.polish):
-        plan = dataclasses.replace(plan, regions=False, newton=False)
+    if not isinstance(settings.polish, Tracer) and not bool(settings.polish):
+        plan = dataclasses.replace(plan, polisher=None)
     args = (problem, settings, x, state, adjoint)
     if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((args, jnp.zeros(())))):
         program = program_number(owner)
@@ -165,7 +165,7 @@ def differentiable_solve(
             params, build = (problem.penalties, lambda penalties: penalties) if made_of is None else made_of
             shadows = shadow(params, build, problem.penalties, program, warn=plan.derivative_warning)
         run = partial(_inside, *args, shadows, program, plan=plan, dtype=dtype)
-    elif plan.newton and not plan.unroll:
+    elif plan.polisher is not None and plan.polisher.forms_matrices and not plan.unroll:
         run = partial(in_stages, problem, settings, x, state, plan=plan, dtype=dtype)
     else:
         run = partial(_alone, *args, None, None, plan=plan, dtype=dtype)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
 from admm_jax.problem import Point, Problem
 from admm_jax.pytree import replace
-from admm_jax.solver import decouple, isotropic, newton, regions
+from admm_jax.solver import decouple, newton
 from admm_jax.solver.certificate import (
     Certificate,
     Units,
@@ -27,7 +29,8 @@ from admm_jax.solver.run import ENDLESS, Run, duals_of
 from admm_jax.solver.settings import Settings
 from admm_jax.solver.state import State
 from admm_jax.solver.vectors import dtype_of, select
-from admm_jax.solver.x_update import Cholesky, Workspace
+from admm_jax.solver.x_update import Workspace
+from admm_jax.solver.x_update_forms import Cholesky
 
 Examined = tuple[Run, Point, Certificate, Array, Array]  # see `examine`
 DENSE_ROUNDS = 4  # of absorbing and projecting, each with one factorisation
@@ -146,35 +149,35 @@ def examine(problem: Problem, plan: Plan, run: Run, settings: Settings) -> Exami
     if plan.dense:
         return _dense(problem, run, goal)
 
-    def matrix_free() -> Examined:
+    if plan.polisher is None or not plan.polisher.forms_matrices:
         return _matrix_free(problem, plan, run, settings, goal)
-
-    if not plan.newton:
-        return matrix_free()
-    due = settings.polish & (run.state.iteration >= run.polish_at)
-    return lax.cond(due, lambda: _by_matrices(problem, run, goal), matrix_free)
+    due, unpolished = settings.polish & (run.state.iteration >= run.polish_at), dataclasses.replace(plan, polisher=None)
+    return lax.cond(
+        due,
+        lambda: _by_matrices(problem, run, goal),
+        lambda: _matrix_free(problem, unpolished, run, settings, goal),
+    )
 
 
 def _matrix_free(problem: Problem, plan: Plan, run: Run, settings: Settings, goal: Array) -> Examined:
-    """As `examine`: polished on flat regions, and certified by conjugate gradients where that can succeed."""
+    """As `examine`: polished without matrices, and certified by conjugate gradients where that can succeed."""
     lifted, state = lift(problem), run.state
     duals = duals_of(problem, state)
     point = candidate(problem, state.x, state.z)
     due = took = jnp.zeros((), bool)
-    if plan.regions:
+    if plan.polisher is not None:
         due = settings.polish & (state.iteration >= run.polish_at)
-        raw = point, duals
-        point, duals = _polished(problem, run, point, duals, due, settings)
-        polished = point, duals
+        raw, rhs = (point, duals), run.workspace.rhs
+        polished = plan.polisher.polish(problem, rhs, raw, run.units, settings.target, settings.polish, due)
 
         def no_worse() -> Array:
             new, old = _charges(lifted, polished, raw, run.units)
             return new <= old
 
         took = lax.cond(due, no_worse, lambda: jnp.zeros((), bool))
-        point, duals = select(took | ~due, (point, duals), raw)
+        point, duals = select(took | ~due, polished, raw)
     quick = promise(lifted, point, duals, run.units)
-    if plan.regions:
+    if plan.polisher is not None:
         run = _after_polish(problem, plan, run, point, quick, due, took)
 
     def full() -> Certificate:
@@ -205,21 +208,6 @@ def full_certificate(
         inner=plan.round_steps,
         last=plan.last_steps,
     )
-
-
-def _polished(
-    problem: Problem, run: Run, point: Point, duals: tuple[Array, ...], due: Array, settings: Settings
-) -> tuple[Point, tuple[Array, ...]]:
-    """The point and duals, polished where `due`."""
-    raw, rhs = (point, duals), run.workspace.rhs
-    if not regions.tv_of(problem)[1].isotropic:
-        return lax.cond(due, lambda: regions.polish(problem, rhs, *raw, settings.target), lambda: raw)
-
-    def where_due() -> tuple[Point, tuple[Array, ...]]:
-        return lax.cond(due, lambda: isotropic.polish(problem, rhs, *raw, run.units, due), lambda: raw)
-
-    # under `vmap` both sides of the condition `due` are computed, but not of one that is no element's own
-    return lax.cond(settings.polish, where_due, lambda: raw)
 
 
 def _charged(lifted: Problem, x: Point, duals: tuple[Array, ...], units: Units) -> Array:

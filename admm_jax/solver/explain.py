@@ -8,7 +8,6 @@ import jax
 import numpy as np
 
 from admm_jax.problem import LinearMap, Penalty, Problem
-from admm_jax.solver import regions
 from admm_jax.solver.certificate import certifies
 from admm_jax.solver.own_x_update import Solve
 from admm_jax.solver.plan import DENSE_ENTRIES, DENSE_VARIABLES, Plan, make_plan
@@ -42,7 +41,7 @@ def explain(problem: Problem, model: str, own: Solve | None = None) -> str:
         lines.append(f"    prox: {_prox(penalty, plan)}")
     lines += [
         f"  x-update: {plan.x_update.description}",
-        f"  polishing: {_polishing(problem, plan)}",
+        f"  polishing: {_polishing(plan)}",
         f"  stopping: {_stopping(problem, plan)}",
         f"  memory: about {_bytes(_numbers(problem, plan, size, rows))} in float64, beside the data",
     ]
@@ -99,13 +98,11 @@ def _prox(penalty: Penalty, plan: Plan) -> str:
     return penalty.function.describe(plan.prox_steps)
 
 
-def _polishing(problem: Problem, plan: Plan) -> str:
+def _polishing(plan: Plan) -> str:
     if plan.dense:
         return "semismooth Newton on the augmented Lagrangian"
-    if plan.regions:
-        if regions.tv_of(problem)[1].isotropic:
-            return "method of multipliers with primal-dual Newton, then Newton on the flat regions"
-        return "least squares on the flat regions by conjugate gradients, with merges"
+    if plan.polisher is not None:
+        return plan.polisher.description
     return "none for this kind of model: the iterates themselves are certified"
 
 

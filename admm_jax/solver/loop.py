@@ -64,7 +64,7 @@ def check(problem: Problem, inner: Problem, plan: Plan, run: Run, before: State,
     if not by_gap:  # there is only how far the iterate still moves
         ratio = jnp.maximum(*residual) / settings.target
     following = plan.next_check(state.iteration, ratio)
-    if plan.regions or plan.newton or plan.polish_later:
+    if plan.polisher is not None or plan.polish_later:
         following = jnp.where(settings.polish, jnp.minimum(following, run.polish_at), following)
         following = jnp.maximum(following, state.iteration + 1)
     near = settings.by_estimate & (estimate <= settings.tol) & (certificate.violation <= settings.feasibility_tol)

@@ -3,7 +3,8 @@
     f(weights, b)  ~  the x with  (sum Q_i^T W_i Q_i + sum w_j A_j^T A_j) x = b
 
 It is the preconditioner of the conjugate gradients. An exact one ends them after one step. One that is inexact, or the
-inverse of something else, costs steps: whatever it is, the answer is that of the model, and its certificate holds.
+inverse of something else, costs steps; certificates know nothing of it, and hold whatever it is. Where it does not
+point downhill, as one that is not positive, the residual itself takes its place.
 
 The problem that is iterated has units of its own (see `equilibrate`): x = C x^, A_j^ = r_j A_j C, and the cost is s
 times that of the user. Its normal equations
@@ -30,9 +31,10 @@ from admm_jax.errors import DataError, ShapeError
 from admm_jax.operators.function import name_of
 from admm_jax.problem import Point, Problem
 from admm_jax.pytree import replace
-from admm_jax.solver.equilibrate import Scaling
-from admm_jax.solver.vectors import add_scaled, dot, norm, probe_signs, subtract
-from admm_jax.solver.x_update import ConjugateGradients, Workspace
+from admm_jax.solver.equilibrate import Scaling, unscaled
+from admm_jax.solver.vectors import add_scaled, dot, norm, probe_signs, select, subtract
+from admm_jax.solver.x_update import Workspace
+from admm_jax.solver.x_update_forms import ConjugateGradients
 
 Solve = Callable[[tuple[Array, ...], Point], Point]  # (weights w_j, b) -> x
 LINEAR = 1e-2  # relative: a solve that is iterated until it is nearly exact is nearly linear
@@ -57,14 +59,13 @@ class Preconditioned(ConjugateGradients):
 
     def preconditioner(self, problem: Problem, workspace: Workspace, rho: Array) -> Callable[[Point], Point]:
         """b^ -> x^."""
-        scaling = workspace.scaling
-        if scaling is None:
-            return lambda r: asked(self.function, (rho,) * len(problem.penalties), r)
+        scaling = unscaled(problem, rho.dtype) if workspace.scaling is None else workspace.scaling
         weights = tuple(rho * row * row / scaling.cost for row in scaling.rows)
 
         def precondition(r: Point) -> Point:
             b = {name: value / scaling.cost for name, value in scaling.enter(r).items()}
-            return scaling.enter(asked(self.function, weights, b))
+            x = scaling.enter(asked(self.function, weights, b))
+            return select(dot(r, x) > 0, x, r)
 
         return precondition
 

@@ -13,8 +13,10 @@ from admm_jax.problem import Problem
 from admm_jax.solver import regions
 from admm_jax.solver.decouple import periods_of
 from admm_jax.solver.own_x_update import Preconditioned, Solve
+from admm_jax.solver.polisher import NewtonOnMatrices, Polisher, polisher_of
 from admm_jax.solver.rewrite import inner_shape
-from admm_jax.solver.x_update import Cholesky, ConjugateGradients, FourierDiagonal, XUpdate
+from admm_jax.solver.x_update import XUpdate
+from admm_jax.solver.x_update_forms import Cholesky, ConjugateGradients, FourierDiagonal
 
 DENSE_VARIABLES = 400  # above it one factorisation costs more than a handful of matrix-free products
 SMALLEST_IMAGE = 64  # pixels
@@ -36,7 +38,8 @@ class Plan:
     """Static choices of the solver.
 
     `x_update` decides what form the problem is solved in, too. `prox_steps` are the inner iterations of a prox that is
-    no closed form, which is warm-started.
+    no closed form, which is warm-started. A program without `polisher` may stand in for one that has it as long as no
+    iterate is polished: it is sooner compiled (`polish_later`).
     """
 
     x_update: XUpdate
@@ -51,11 +54,10 @@ class Plan:
     rho_tolerance: float = 20.0  # rho moves when sqrt(primal / dual residual) is this far from 1
     promise_factor: float = 2.0  # what a certificate finds is rarely better than this many times its promise
     promise_kept: float = 3.0  # what it finds is this many times as a rule
-    regions: bool = False  # polishing on flat regions applies
-    newton: bool = False  # polishing by Newton's method on matrices that are formed for it
+    polisher: Polisher | None = None  # None: matrix-free iterates are certified as they are
     polish_below: float = 1e-5  # the tolerance below which it pays
     first_polish: int = 50
-    polish_later: bool = False  # a program without polishing, to be followed from `first_polish` on by one that has it
+    polish_later: bool = False  # a program without `polisher`, to be followed from `first_polish` on by one that has it
     polish_every: int = 15
     sequential: bool = False  # under `vmap`, one problem after another
     least_patience: int = 500  # iterations without progress that are granted in any case
@@ -122,9 +124,10 @@ def transforms_pay(problem: Problem) -> bool:
 
 
 def polishing(plan: Plan, problem: Problem) -> Plan:
-    """The plan with polishing, on flat regions or by Newton's method, where it applies."""
+    """The plan with a polisher where one applies. Dense problems have Newton's method in any case."""
     if plan.dense or plan.decoupled:
         return plan
     if problem.penalties and problem.size <= NEWTON_VARIABLES and matrices_fit(problem):
-        return dataclasses.replace(plan, newton=True, first_polish=NEWTON_FROM, polish_below=math.inf)
-    return dataclasses.replace(plan, regions=regions.applies(problem))
+        newton = NewtonOnMatrices()
+        return dataclasses.replace(plan, polisher=newton, first_polish=NEWTON_FROM, polish_below=math.inf)
+    return dataclasses.replace(plan, polisher=polisher_of(problem))

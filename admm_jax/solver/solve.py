@@ -23,7 +23,7 @@ from admm_jax.solver.programs import Program
 from admm_jax.solver.run import Run, begin
 from admm_jax.solver.settings import Settings
 from admm_jax.solver.state import State
-from admm_jax.solver.x_update import ConjugateGradients
+from admm_jax.solver.x_update_forms import ConjugateGradients
 from admm_jax.status import Status
 
 NO_LIMIT = np.iinfo(np.int32).max
@@ -164,7 +164,7 @@ def in_stages(
     problem: Problem, settings: Settings, x: Point, state: State | None, *, plan: Plan, dtype: np.dtype
 ) -> Solution:
     """As `solve`, of numbers that are known: polishing, most of the compiling, waits until a run comes to it."""
-    early = dataclasses.replace(plan, newton=False, polish_later=True)
+    early = dataclasses.replace(plan, polisher=None, polish_later=True)
     limit = np.asarray(min(plan.first_polish - 1, int(settings.max_iterations)), np.int32)
     inner, run = launch(problem, settings, x, state, limit, plan=early, dtype=dtype)
     if int(run.status) == Status.SOLVE_UNKNOWN.value and int(run.state.iteration) < int(settings.max_iterations):

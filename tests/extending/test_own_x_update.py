@@ -59,6 +59,11 @@ def of_something_else(weights, b):
     return {"u": b["u"] * (1 + 9 * (jnp.arange(26) % 2))}
 
 
+def broken(weights, b):
+    """No number but for the weights at which it is tried."""
+    return {"u": jnp.where(weights[0] == 1, b["u"], jnp.nan)}
+
+
 class Counted:
     """An x-update that counts how often it is asked."""
 
@@ -90,7 +95,9 @@ def solved(function):
     return solution, 0 if counted is None else counted.count / int(solution.iterations)
 
 
-@pytest.mark.parametrize("function", [exact, diagonal_only, of_something_else])
+@pytest.mark.parametrize(
+    "function", [exact, diagonal_only, broken, pytest.param(of_something_else, marks=pytest.mark.slow)]
+)
 def test_its_answer_is_that_of_the_model_whatever_it_is(function):
     plain, _ = solved(None)
     solution, asked = solved(function)

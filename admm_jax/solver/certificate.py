@@ -32,7 +32,7 @@ from admm_jax.pytree import pytree_dataclass, replace
 from admm_jax.solver.linear import factorised
 from admm_jax.solver.reach import RADIUS, Reach, price, reach_of, stationarity_magnitude
 from admm_jax.solver.rewrite import VECTOR, matrix_of
-from admm_jax.solver.rounding import floor, known, magnitude, rise
+from admm_jax.solver.rounding import floor, magnitude, rise, value_and_error
 from admm_jax.solver.spectral import solve_normal
 from admm_jax.solver.vectors import add, dtype_of, row_length, select, subtract
 
@@ -82,21 +82,21 @@ def certifies(problem: Problem) -> bool:
 def terms(problem: Problem, x: Point) -> tuple[Array, Array]:
     """(the terms of f(x) that are >= 0, the linear cost and the constant); constraints left out."""
     dtype = dtype_of(x)
-    positive, rest = jnp.zeros((), dtype), jnp.asarray(problem.constant, dtype)
+    positive, affine = jnp.zeros((), dtype), jnp.asarray(problem.constant, dtype)
     for quadratic in problem.quadratics:
         residual = quadratic.map(x) - quadratic.data
         positive = positive + jnp.sum(quadratic.weight * residual**2) / 2
     for penalty in problem.penalties:
         positive = positive + penalty.function(penalty.map(x) + penalty.offset)
     for name, cost in problem.linear.items():
-        rest = rest + jnp.sum(cost * x[name])
-    return positive, rest
+        affine = affine + jnp.sum(cost * x[name])
+    return positive, affine
 
 
 def objective(problem: Problem, x: Point) -> Array:
     """f(x), constraints left out."""
-    positive, rest = terms(problem, x)
-    return positive + rest
+    positive, affine = terms(problem, x)
+    return positive + affine
 
 
 def stationarity(problem: Problem, e: tuple[Array, ...], p: tuple[Array, ...], zero: Point) -> Point:
@@ -190,10 +190,10 @@ class Known:
 def know(problem: Problem, x: Point, p: tuple[Array, ...], units: Units) -> Known:
     """Evaluate the terms of f at x; the duals p say only how large the sums of the stationarity are."""
     exact = {name: jnp.zeros_like(value) for name, value in x.items()}
-    residuals = [known(q.map, x, exact, -q.data) for q in problem.quadratics]
+    residuals = [value_and_error(q.map, x, exact, -q.data) for q in problem.quadratics]
     images, outside, rises = [], [], []
     for penalty in problem.penalties:
-        v, delta = known(penalty.map, x, exact, penalty.offset)
+        v, delta = value_and_error(penalty.map, x, exact, penalty.offset)
         out = penalty.function.violation(v)
         images.append(v - out)
         outside.append(jnp.maximum(jnp.abs(out) - delta, 0))
@@ -384,7 +384,7 @@ def first_look(problem: Problem, x: Point, p: tuple[Array, ...], units: Units) -
 
     It is the best bound where f* = 0, and useless elsewhere.
     """
-    positive, rest = terms(problem, x)
+    positive, affine = terms(problem, x)
     least, zero = floor(problem, x, units.digits)
     plain = positive + least + _plain_price(problem, x, positive, units)
     if not certifies(problem):
@@ -392,10 +392,10 @@ def first_look(problem: Problem, x: Point, p: tuple[Array, ...], units: Units) -
     exact = {name: jnp.zeros_like(value) for name, value in x.items()}
     for penalty, part in zip(problem.penalties, p, strict=True):
         if penalty.function.has_domain:
-            v, delta = known(penalty.map, x, exact, penalty.offset)
+            v, delta = value_and_error(penalty.map, x, exact, penalty.offset)
             outside = jnp.maximum(jnp.abs(penalty.function.violation(v)) - delta, 0)
             plain = plain + 2 * jnp.sum(jnp.abs(part) * outside)  # as in `evaluate`
-    value, least = positive + rest, jnp.where(zero, least, 0)
+    value, least = positive + affine, jnp.where(zero, least, 0)
     return Certificate(value, plain, relative(value, plain, least), least, plain, violation(problem, x, units), p)
 
 

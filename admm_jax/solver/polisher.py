@@ -11,7 +11,7 @@ from admm_jax.problem import Point, Problem
 from admm_jax.solver import isotropic, regions
 from admm_jax.solver.certificate import Units
 
-Pair = tuple[Point, tuple[Array, ...]]  # a point, and the duals of the lifted problem
+PrimalDual = tuple[Point, tuple[Array, ...]]  # a point, and the duals of the lifted problem
 
 
 class Polisher(Protocol):
@@ -31,8 +31,8 @@ class Polisher(Protocol):
         ...
 
     def polish(
-        self, problem: Problem, rhs: Point, raw: Pair, units: Units, target: Array, wanted: Array, due: Array
-    ) -> Pair:
+        self, problem: Problem, rhs: Point, raw: PrimalDual, units: Units, target: Array, wanted: Array, due: Array
+    ) -> PrimalDual:
         """The polished pair where it is `due`, else the raw one.
 
         Args:
@@ -55,8 +55,8 @@ class FlatRegions:
     description = "least squares on the flat regions by conjugate gradients, with merges"
 
     def polish(
-        self, problem: Problem, rhs: Point, raw: Pair, units: Units, target: Array, wanted: Array, due: Array
-    ) -> Pair:
+        self, problem: Problem, rhs: Point, raw: PrimalDual, units: Units, target: Array, wanted: Array, due: Array
+    ) -> PrimalDual:
         return lax.cond(due, lambda: regions.polish(problem, rhs, *raw, target), lambda: raw)
 
 
@@ -68,9 +68,9 @@ class IsotropicGroups:
     description = "method of multipliers with primal-dual Newton, then Newton on the flat regions"
 
     def polish(
-        self, problem: Problem, rhs: Point, raw: Pair, units: Units, target: Array, wanted: Array, due: Array
-    ) -> Pair:
-        def where_due() -> Pair:
+        self, problem: Problem, rhs: Point, raw: PrimalDual, units: Units, target: Array, wanted: Array, due: Array
+    ) -> PrimalDual:
+        def where_due() -> PrimalDual:
             return lax.cond(due, lambda: isotropic.polish(problem, rhs, *raw, units, due), lambda: raw)
 
         # under `vmap` both sides of the condition `due` are computed, but not of one that is no element's own
@@ -85,8 +85,8 @@ class NewtonOnMatrices:
     description = "semismooth Newton on the augmented Lagrangian, on matrices that are formed for it where it is due"
 
     def polish(
-        self, problem: Problem, rhs: Point, raw: Pair, units: Units, target: Array, wanted: Array, due: Array
-    ) -> Pair:
+        self, problem: Problem, rhs: Point, raw: PrimalDual, units: Units, target: Array, wanted: Array, due: Array
+    ) -> PrimalDual:
         return raw
 
 

@@ -337,7 +337,13 @@ def unscaled(problem: Problem, dtype: jnp.dtype) -> Scaling:
 
 
 def find_scaling(problem: Problem, dtype: jnp.dtype, *, dense: bool) -> Scaling:
-    """The units of a problem, of each of its entries in a dense one, else of each variable and term."""
+    """The units of a problem.
+
+    Args:
+        problem: As the x-update has it rewritten.
+        dtype: Of the solve.
+        dense: Whether it is one of matrices: then each row and each entry of x has a unit, else each variable and term.
+    """
     return lax.stop_gradient(_dense_scaling(problem) if dense else _block_scaling(problem, dtype))
 
 
@@ -366,7 +372,13 @@ def _scaled_quadratic(quadratic: Quadratic, scaling: Scaling) -> Quadratic:
 
 
 def equilibrate(problem: Problem, scaling: Scaling, *, dense: bool) -> Problem:
-    """The problem in these units: x^ -> s f(C x^). It is differentiable in the problem, the units being fixed."""
+    """x^ -> s f(C x^). It is differentiable in the problem, the units being fixed.
+
+    Args:
+        problem: In the user's units.
+        scaling: Of `find_scaling`.
+        dense: Whether it is one of matrices.
+    """
     linear = {name: scaling.cost * scaling.columns[name] * value for name, value in problem.linear.items()}
     penalties = []
     for penalty, row in zip(problem.penalties, scaling.rows, strict=True):

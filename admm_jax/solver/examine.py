@@ -40,6 +40,11 @@ def candidate(problem: Problem, x: Point, zs: tuple[Array, ...] | None) -> Point
     """The point to hand out: a variable's own prox output where there is one, inside its own bounds.
 
     z comes out of a prox: it is flat where TV says flat and zero where l1 says zero, which x is only in the limit.
+
+    Args:
+        problem: The rewritten problem.
+        x: The iterate.
+        zs: Its splits, one for each penalty; None where x itself is to be handed out.
     """
     out = dict(x)
     if zs is not None:
@@ -106,7 +111,13 @@ def _newton(
 
 
 def _dense(problem: Problem, run: Run, goal: Array) -> Examined:
-    """As `examine`, of a problem of matrices: what Newton's method comes to is iterated on, where it is better."""
+    """As `examine`, of a problem of matrices: what Newton's method comes to is iterated on, where it is better.
+
+    Args:
+        problem: The rewritten problem.
+        run: The run.
+        goal: The relative gap that a certificate is to reach.
+    """
     state = run.state
     pair = state.x, duals_of(problem, state)
     better, point, duals, certificate = _newton(lift(problem), run.workspace, *pair, state.rho, run.units, goal)
@@ -142,6 +153,15 @@ def examine(problem: Problem, plan: Plan, run: Run, settings: Settings) -> Exami
 
     Expected is the relative gap, where it is certified; the estimate (see `estimate.py`) is relative too. Polishing may
     move the iterate itself.
+
+    Args:
+        problem: The rewritten problem.
+        plan: How it is solved.
+        run: Its run, at the iterate.
+        settings: The numbers of the run.
+
+    Returns:
+        (the run, the point, its certificate, the expected gap, the estimate).
     """
     if plan.decoupled:
         return _decoupled(problem, plan, run)
@@ -196,7 +216,16 @@ def _matrix_free(problem: Problem, plan: Plan, run: Run, settings: Settings, goa
 def full_certificate(
     lifted: Problem, plan: Plan, run: Run, point: Point, quick: Certificate, goal: Array
 ) -> Certificate:
-    """`certify` as the plan has it, from the `promise` of the point."""
+    """`certify` as the plan has it.
+
+    Args:
+        lifted: The lifted problem.
+        plan: How it is solved.
+        run: Its run.
+        point: The point to be certified.
+        quick: Its `promise`.
+        goal: The relative gap at which it may end.
+    """
     return certify(
         lifted,
         point,
@@ -232,6 +261,15 @@ def _after_polish(
 
     It is compared with the last iterate that was not polished. One that made things worse, in its objective or (where
     it was not even `took`) in what it proves, came too early: wait half as long again.
+
+    Args:
+        problem: The rewritten problem.
+        plan: How it is solved.
+        run: Its run.
+        point: The point that is handed out, polished or not.
+        quick: Its `promise`.
+        due: Whether it was to be polished.
+        took: Whether the polished pair is no worse than the raw one, and was taken.
     """
     state = run.state
     improved = took & (quick.objective < run.raw_objective)
@@ -245,7 +283,14 @@ def _after_polish(
 
 
 def restart_at(problem: Problem, state: State, x: Point, duals: tuple[Array, ...]) -> State:
-    """The state whose iterate is the primal-dual pair (x, duals) of the lifted problem: y = D^T p for TV."""
+    """The state whose iterate is the primal-dual pair (x, duals): y = D^T p for TV.
+
+    Args:
+        problem: The rewritten problem, not lifted.
+        state: The state before, whose rho and iteration are kept.
+        x: The point.
+        duals: Of the lifted problem, one array for each penalty.
+    """
     zs, ys, fields = [], [], []
     for penalty, dual, old in zip(problem.penalties, duals, state.fields, strict=True):
         y, field = penalty.function.from_dual(dual, old)

@@ -84,7 +84,14 @@ def _turned(tv: TVProblem, before: Inner, after: Inner) -> Array:
 
 
 def _round(tv: TVProblem, now: Polish, goal: Array, sharpest: Array) -> Polish:
-    """One round: solve the inner problem and renew the multipliers, or take a Newton step and renew the zero set."""
+    """One round: solve the inner problem and renew the multipliers, or take a Newton step and renew the zero set.
+
+    Args:
+        tv: The problem.
+        now: The polish so far.
+        goal: The gap, absolute, at which stage 1 ends.
+        sharpest: The largest sigma: beyond it norms are rounded off that are not rounding.
+    """
     old = now.inner
     inner, force, still = minimise(tv, old, jnp.where(now.merging, 1, NEWTON_STEPS))
     parts = tv.parts(inner)
@@ -128,9 +135,15 @@ def _round(tv: TVProblem, now: Polish, goal: Array, sharpest: Array) -> Polish:
 def polish(
     problem: Problem, rhs: Point, point: Point, duals: tuple[Array, ...], units: Units, wanted: Array
 ) -> tuple[Point, tuple[Array, ...]]:
-    """The polished point and duals for it, from a point and the lifted problem's duals, unless it is not `wanted`.
+    """The polished point and duals for it, unless it is not `wanted`.
 
-    `rhs` is Q^T W d - c. `wanted` ends the loops at once where they are run for another element of a batch.
+    Args:
+        problem: The problem, not lifted: one image with an isotropic total variation and bounds.
+        rhs: sum Q^T W d - c, of the shapes of x.
+        point: Where it starts.
+        duals: Of the lifted problem, one array for each penalty.
+        units: The sizes of x.
+        wanted: Whether this one is polished: else the loops, which are run for another element of a batch, end at once.
     """
     name, _ = problem.variables[0]
     index, _ = tv_of(problem)

@@ -48,7 +48,13 @@ def within(certificate: Certificate, settings: Settings) -> Array:
 def check(problem: Problem, inner: Problem, plan: Plan, run: Run, before: State, settings: Settings) -> Run:
     """Certify the current iterate, keep it if it is the best, and decide whether to stop.
 
-    `inner` is the problem that is iterated, which may be a decoupled form of the `problem`.
+    Args:
+        problem: The rewritten problem.
+        inner: The iterated problem, which may be a decoupled form of it.
+        plan: How it is solved.
+        run: Its run, at the iterate.
+        before: The iterate before.
+        settings: The numbers of the run.
     """
     state = run.state
     dtype = dtype_of(state.x)
@@ -133,7 +139,15 @@ def check(problem: Problem, inner: Problem, plan: Plan, run: Run, before: State,
 
 
 def advance(problem: Problem, plan: Plan, run: Run, limit: Array, settings: Settings) -> Run:
-    """Iterate until `limit` iterations have been done in all, or a check decides."""
+    """Iterate until `limit` iterations have been done in all, or a check decides.
+
+    Args:
+        problem: The rewritten problem.
+        plan: How it is solved.
+        run: Where it stands.
+        limit: A number of iterations.
+        settings: The numbers of the run.
+    """
     limit = jnp.minimum(limit, settings.max_iterations)
     inner = plan.x_update.iterated(problem)  # once, outside the loop
 

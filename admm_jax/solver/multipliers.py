@@ -199,7 +199,14 @@ def _newton(tv: TVProblem, inner: Inner, parts: Parts, gradient: Array) -> tuple
 def minimise(tv: TVProblem, inner: Inner, steps: Array) -> tuple[Inner, Array, Array]:
     """At most `steps` Newton steps, until what is left of the gradient costs a tenth of the gap or is rounding.
 
-    Also the largest entry of the first gradient, and whether the last step promised no more than rounding.
+    Args:
+        tv: The problem.
+        inner: The inner problem, and where it starts.
+        steps: At most so many.
+
+    Returns:
+        (the inner problem at its end, the largest entry of the first gradient, whether the last step promised no more
+        than rounding).
     """
     eps = jnp.finfo(inner.shift.dtype).eps
     scale = jnp.max(jnp.abs(tv.rhs))

@@ -110,7 +110,12 @@ def polish(
 ) -> tuple[Array, tuple[Array, ...], tuple[Array, ...]]:
     """(x, p) of a dense lifted problem -> a more accurate x, and (e, p) stationary to rounding, p in dom g*.
 
-    `rho` is the penalty parameter to start from; it grows while the multipliers still move.
+    Args:
+        problem: The dense lifted problem, of n unknowns.
+        workspace: Its Gram matrices.
+        x: Where it starts, (n,).
+        p: Duals to start from, one array for each penalty.
+        rho: The penalty parameter to start from; it grows while the multipliers still move.
     """
     gram, cost = workspace.gram, problem.linear[VECTOR]
     dtype, eps = x.dtype, jnp.finfo(x.dtype).eps

@@ -83,9 +83,14 @@ def own_bounds(problem: Problem, x: Point) -> tuple[Point, Point]:
 
 
 def reach_of(problem: Problem, x: Point, unit: Array, magnitude: Point, assumed: tuple[Point, Point]) -> Reach:
-    """The reach of x, whose size is at least the `unit`, among minimisers with values in the range `assumed`.
+    """The reach of x among minimisers with values in the range that is assumed.
 
-    `magnitude`: what the stationarity is a sum of.
+    Args:
+        problem: The lifted problem.
+        x: The point.
+        unit: The least that entries of x count as.
+        magnitude: What the stationarity is a sum of (`stationarity_magnitude`), of the shapes of x.
+        assumed: (lower, upper), scalars by variable, infinite where nothing is assumed.
     """
     lower, upper = own_bounds(problem, x)
     # a range that leaves out x itself is no range of its minimisers

@@ -24,7 +24,14 @@ from admm_jax.solver.vectors import dtype_of
 
 
 def value_and_error(linear_map: LinearMap, x: Point, error: Point, offset: Array | float) -> tuple[Array, Array]:
-    """(v, delta): A x + offset, and what it is known to within where x is known to within `error`."""
+    """(v, delta): A x + offset, and what it is known to within.
+
+    Args:
+        linear_map: A.
+        x: The point.
+        error: What x is known to within, of its shapes.
+        offset: A scalar or of the shape of A x.
+    """
     total = jnp.broadcast_to(jnp.asarray(offset, dtype_of(x)), linear_map.out_shape)
     delta = jnp.zeros_like(total)
     for chain in linear_map.chains:
@@ -75,6 +82,11 @@ def floor(problem: Problem, x: Point, size: Array) -> tuple[Array, Array]:
 
     It may not where a term lies above its own floor and there is no linear cost or constant that could cancel it: a
     small residual can be told well beside a large variation that is zero.
+
+    Args:
+        problem: The lifted problem.
+        x: The point.
+        size: The least that an entry of x counts as, a scalar.
     """
     eps = jnp.finfo(dtype_of(x)).eps
     error = {name: eps * jnp.maximum(jnp.abs(value), size) for name, value in x.items()}

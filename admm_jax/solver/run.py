@@ -99,6 +99,15 @@ def begin(
 
     The iterate and the duals of a state go on, its rho does not: it is proportional to lam, and that of another lam
     costs several times the iterations that the start saves.
+
+    Args:
+        problem: The rewritten problem.
+        plan: How it is solved.
+        dtype: Of the solve.
+        settings: The numbers of the run.
+        x: Where it starts, of the shapes of the rewritten problem.
+        state: Of an earlier solve; None for none.
+        scaling: The units of the problem; None where they are the user's.
     """
     scaling = unscaled(problem, dtype) if scaling is None else scaling
     x_update = plan.x_update

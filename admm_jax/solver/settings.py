@@ -49,7 +49,13 @@ class Settings:
 
 
 def settings_for(options: Mapping[str, Any], dtype: np.dtype, plan: Plan | None = None) -> Settings:
-    """The settings of a run in `dtype`, automatic ones filled in. Options may be traced numbers."""
+    """The settings of a run, automatic ones filled in.
+
+    Args:
+        options: By name; they may be traced numbers.
+        dtype: Of the solve.
+        plan: How the problem is solved, where tolerances depend on it; None for what most have.
+    """
     gap, feasibility = TOLERANCES[8 if dtype.itemsize >= 8 else 4]
     gap = DECOUPLED if plan is not None and plan.decoupled else gap
     polish_below = Plan.polish_below if plan is None else plan.polish_below

@@ -74,7 +74,13 @@ def one_by_one(plan: Plan) -> bool:
 
 
 def prepare(problem: Problem, options: Mapping[str, Any], dtype: Any = None) -> tuple[Problem, Plan, np.dtype]:
-    """The problem as the compiled program takes it: one dtype, no labels, operators chosen; its static `options`."""
+    """The problem as the compiled program takes it (one dtype, no labels, operators chosen), its plan, its dtype.
+
+    Args:
+        problem: As the model makes it.
+        options: By name; the static ones become a part of the plan.
+        dtype: Of the solve; None for that of the problem's arrays.
+    """
     dtype = common_dtype(problem) if dtype is None else np.dtype(dtype)
     own = options["x_update"]
     if own is not None:
@@ -112,7 +118,16 @@ def fits(state: Any, problem: Problem, plan: Plan) -> bool:
 def start_run(
     problem: Problem, settings: Settings, x: Point, state: State | None, *, plan: Plan, dtype: np.dtype
 ) -> tuple[Problem, Run]:
-    """The iterated problem, in units of its own, and a run at its beginning."""
+    """The rewritten problem, in units of its own, and a run at its beginning.
+
+    Args:
+        problem: As `prepare` made it.
+        settings: The numbers of the run.
+        x: Where it starts, of the shapes of the user's problem.
+        state: Of an earlier solve; None for none.
+        plan: How it is solved.
+        dtype: Of the solve.
+    """
     plain = plan.x_update.rewritten(problem, jnp.dtype(dtype))
     scaling = find_scaling(plain, jnp.dtype(dtype), dense=plan.dense)
     inner = equilibrate(plain, scaling, dense=plan.dense)
@@ -121,7 +136,7 @@ def start_run(
 
 
 def _resume(problem: Problem, run: Run, limit: Array, settings: Settings, *, plan: Plan) -> Run:
-    """Go on until `limit` iterations in all; `problem` is the iterated one."""
+    """Go on until `limit` iterations in all; `problem` is the rewritten one."""
     return advance(problem, plan, run, limit, settings)
 
 

@@ -74,7 +74,13 @@ def initial_rho(problem: Problem, rhs: Point, x: Point, curvature: Array) -> Arr
     """A penalty parameter with the right units: (size of the duals) / (size of the split quantities).
 
     Image and weights scaled together leave it as it is. The primal size is that of A x + b at the steepest-descent
-    point x of the quadratics (`data_point`); the dual size is the weight for TV and the data's gradient for the rest.
+    point x of the quadratics (`data_point`); the dual size is the weight for TV and the data's gradient for all others.
+
+    Args:
+        problem: The rewritten problem.
+        rhs: sum Q^T W d - c, of the shapes of x.
+        x: Of `data_point`.
+        curvature: Of `data_point`.
     """
     dtype = dtype_of(x)
     tiny = jnp.finfo(dtype).tiny

@@ -28,7 +28,6 @@ from jax import Array
 from jax.core import Tracer
 
 from admm_jax.errors import DataError, ShapeError
-from admm_jax.operators.function import name_of
 from admm_jax.problem import Point, Problem
 from admm_jax.pytree import replace
 from admm_jax.solver.equilibrate import Scaling, unscaled
@@ -52,7 +51,7 @@ class Preconditioned(ConjugateGradients):
 
     @property
     def description(self) -> str:
-        return f"{super().description}, preconditioned by {name_of(self.function)}"
+        return f"{super().description}, preconditioned by {_name(self.function)}"
 
     def workspace(self, problem: Problem, dtype: jnp.dtype, scaling: Scaling | None = None) -> Workspace:
         return replace(super().workspace(problem, dtype), scaling=scaling)
@@ -68,6 +67,12 @@ class Preconditioned(ConjugateGradients):
             return select(dot(r, x) > 0, x, r)
 
         return precondition
+
+
+def _name(function: Solve) -> str:
+    """What to call it in a text."""
+    name = getattr(function, "__name__", None) or type(function).__name__
+    return name if name.isidentifier() else "x_update"
 
 
 def asked(function: Solve, weights: tuple[Array, ...], b: Point) -> Point:
@@ -100,7 +105,7 @@ def _passed(function: Solve, variables: tuple, count: int, dtype: np.dtype) -> N
         out = jax.eval_shape(function, (one,) * count, b)
     except Exception as error:
         raise DataError(
-            f"{what} {name_of(function)}(weights, b) cannot be called with {count} weights and b of {shapes}: {error}"
+            f"{what} {_name(function)}(weights, b) cannot be called with {count} weights and b of {shapes}: {error}"
         ) from error
     if not isinstance(out, dict) or set(out) != set(b):
         got = ", ".join(map(repr, out)) if isinstance(out, dict) else type(out).__name__

@@ -104,7 +104,7 @@ def measured(size: int, repeats: int, memory: float) -> list[list[str]]:
 
     def update(x: Any) -> Any:  # warm-started from the same x, or nothing would be left to do
         moved = replace(state, x={"U": state.x["U"] + 0 * x["U"]})
-        return x_update(inner, workspace, moved, exact=False)
+        return x_update(inner, workspace, moved, exact=False)[0]
 
     def whole(s: Any) -> Any:
         return step(inner, plan, workspace, replace(s, x={"U": state.x["U"] + 0 * s.x["U"]}, iteration=state.iteration))

@@ -82,6 +82,19 @@ class Model(ModelBuilder):
         iterations were. `diagnose` tells how far such a derivative can be trusted, and a `DerivativeWarning` where
         not. Where it is differentiated, the solve goes on beyond `tol` until the active set is settled.
 
+        The option `x_update` is a function f(weights, b) -> x of your own for the linear system that an iteration
+        solves, where its structure is known better to you than to the solver:
+
+            (sum_i Q_i^T W_i Q_i + sum_j w_j A_j^T A_j) x = b          Q_i, W_i of all squares; A_j of all other terms
+
+        `b` and x are dicts {variable name: array}, `weights` a tuple of one scalar w_j > 0 for each of
+        `problem(params).penalties`, in their order; all in the units of the model. f has to be linear in b, symmetric
+        and positive definite. It need not be exact, for it preconditions conjugate gradients: an exact one ends them
+        after one step, an inexact or a wrong one makes the solve slow and no certificate false. A model with it is
+        solved without matrices, whatever its size. Functions are told apart by identity, so that a new lambda in every
+        call compiles anew in every call; arrays that f closes over are constants of the compiled program, with
+        derivative zero, as f has no part in the solution.
+
         Args:
             params: A value for each parameter, by name or by `Param`. Data in float32 is solved in float32.
             init: Where to start: an earlier `Solution`, of this model or of one with the same variables, or a mapping
@@ -89,14 +102,16 @@ class Model(ModelBuilder):
             adjoint: Where the linear system of reverse mode starts, a mapping from variables to arrays: the gradient
                 of an earlier, similar loss with respect to this very argument (zeros at first).
             **options: `tol`, `feasibility_tol`, `max_iterations`, `polish`, `rho`, `adapt_rho`, `relaxation`,
-                `derivative`, `derivative_nan`, `derivative_warning`, `batching`; for this call only.
+                `derivative`, `derivative_nan`, `derivative_warning`, `batching`, `x_update`, `range`, `stop`; for this
+                call only.
 
         Returns:
             The solution with its certificate. What is wrong with traced numbers is told by its status.
 
         Raises:
             ModelError, ParameterError: as `problem`.
-            DataError, ShapeError: an option is unknown or out of range, or `init` does not fit.
+            DataError, ShapeError: an option is unknown or out of range, `init` does not fit, or `x_update` is no linear
+                function with the shapes of the variables.
         """
         settled = merged(self._options, options)
         if not isinstance(params, Mapping | None):
@@ -218,7 +233,7 @@ class Model(ModelBuilder):
         Returns:
             A text to print.
         """
-        return explain(self.problem(params), str(self))
+        return explain(self.problem(params), str(self), self._options["x_update"])
 
     def _beginning(self, init: Any, problem: Problem, plan: Plan, dtype: np.dtype) -> tuple[Point, State | None]:
         """The start: a point, and the state of an earlier solution where it fits."""

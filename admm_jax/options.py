@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +25,7 @@ class Option:
     default: Any
     low: float
     high: float
-    kind: type
+    kind: Any
     meaning: str
     pure: bool = True  # has a meaning in `Model.solve`, and not in `Model.optimize` only
     static: bool = False
@@ -68,6 +68,15 @@ OPTIONS: dict[str, Option] = {
         "`solve` only",
         static=True,
         choices=("auto", "sequential", "parallel"),
+    ),
+    "x_update": Option(
+        None,
+        0,
+        0,
+        Callable,
+        "a function f(weights, b) of your own that solves, exactly or about, the linear system of the x-update, see "
+        "`Model.solve`; None: the solver's own; another function compiles anew",
+        static=True,
     ),
     "range": Option(
         "auto",
@@ -131,6 +140,8 @@ def checked(name: str, value: Any) -> Any:
         return None
     if option.kind is tuple:
         return _interval(name, value)
+    if option.kind is Callable:
+        return _function(name, value)
     if option.kind is str:
         if value not in option.choices:
             raise DataError(f"option {name!r} takes {' or '.join(map(repr, option.choices))}, got {value!r}")
@@ -161,6 +172,17 @@ def _interval(name: str, value: Any) -> tuple[float, float] | str | None:
     if not low < high:
         raise DataError(expected)
     return low, high
+
+
+def _function(name: str, value: Any) -> Any:
+    """A function as it is: it is compared by `==` and hashed to tell which program has been compiled."""
+    if not callable(value):
+        raise DataError(f"option {name!r} takes a function or None, got {value!r}")
+    try:
+        hash(value)
+    except TypeError as error:
+        raise DataError(f"option {name!r} takes a function that can be hashed, got {value!r}: {error}") from error
+    return value
 
 
 def merged(base: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

@@ -35,7 +35,7 @@ from admm_jax.solver.loop import advance
 from admm_jax.solver.run import begin
 from admm_jax.solver.settings import settings_for
 from admm_jax.solver.solve import prepare
-from admm_jax.solver.state import data_point, initial_rho, initial_state, make_workspace
+from admm_jax.solver.state import data_point, initial_rho, initial_state
 from admm_jax.solver.step import residuals, step
 
 rng = np.random.default_rng(1)
@@ -58,10 +58,10 @@ problem, plan, dtype = prepare(model.problem({"lam": np.float32(2e-3)}), options
 
 
 def start(problem):
-    workspace = make_workspace(problem, plan, dtype)
+    workspace = plan.x_update.workspace(problem, dtype)
     point, curvature = data_point(problem, workspace.rhs)
-    rho = initial_rho(problem, workspace, point, curvature)
-    return workspace, initial_state(problem, plan, workspace, rho, point)
+    rho = initial_rho(problem, workspace.rhs, point, curvature)
+    return workspace, initial_state(problem, rho, plan.x_update.factor(workspace, rho), point)
 
 
 workspace, state = start(problem)
@@ -133,8 +133,8 @@ class SparseCosines(ClosedForm):
 term = problem.penalties[0]
 other = replace(problem, penalties=(Penalty(SparseCosines(jnp.float32(2e-3)), term.map, term.offset),))
 other_workspace, other_state = (
-    make_workspace(other, plan, dtype),
-    initial_state(other, plan, workspace, jnp.float32(0.1), problem.zeros(dtype)),
+    plan.x_update.workspace(other, dtype),
+    initial_state(other, jnp.float32(0.1), state.factor, problem.zeros(dtype)),
 )
 for _ in range(200):
     other_state = one(other, other_workspace, other_state)

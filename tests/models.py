@@ -11,11 +11,11 @@ import jax
 import numpy as np
 
 import admm_jax as admm
-from admm_jax.solver.programs import known
+from admm_jax.solver.programs import compiler_options
 
 # compile faster than jax.jit and compute the same: for small models five times, for images with loops that still run
-quick_jit = functools.partial(jax.jit, compiler_options=known(jax.default_backend(), "little"))
-image_jit = functools.partial(jax.jit, compiler_options=known(jax.default_backend(), "some"))
+quick_jit = functools.partial(jax.jit, compiler_options=compiler_options(jax.default_backend(), "little"))
+image_jit = functools.partial(jax.jit, compiler_options=compiler_options(jax.default_backend(), "some"))
 
 _rng = np.random.default_rng(7)
 MATRIX = _rng.normal(size=(20, 10))

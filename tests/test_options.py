@@ -41,6 +41,7 @@ TABLE = {
         [],
         ["together", None, 1, math.nan],
     ),
+    "x_update": (None, {None: None, max: max}, [], ["cg", 3, True, math.nan, (max,)]),
     "range": (
         "auto",
         {"auto": "auto", None: None, (0, 1): (0.0, 1.0), (-math.inf, 1.5): (-math.inf, 1.5)},

@@ -129,7 +129,7 @@ def solve_system(
         program: The number of the traced program, which warns once (see `tell.program_number`).
     """
     frozen, converged = lax.stop_gradient((system, converged))
-    limit = (SOLVED if system.plan.periods is None else SOLVED_ROUGHLY)[dtype_of(r).itemsize]
+    limit = (SOLVED_ROUGHLY if system.plan.decoupled else SOLVED)[dtype_of(r).itemsize]
     teller = Teller(partial(unsolved, limit))
     program = jnp.zeros((), jnp.int32) if program is None else program
     stiff_solve, unique = stiff_solver(frozen)

@@ -147,8 +147,8 @@ def differentiable_solve(
             of these parameters; None tells it of the numbers of the penalties themselves.
         owner: A number of the model, for warnings that are given once.
     """
-    if (plan.regions or plan.newton) and not isinstance(settings.polish, Tracer) and not bool(settings.polish):
-        plan = dataclasses.replace(plan, regions=False, newton=False)
+    if not isinstance(settings.polish, Tracer) and not bool(settings.polish):
+        plan = dataclasses.replace(plan, polisher=None)
     with jax.debug_nans(False):  # NaN in the unused part of the history is no error
         if plan.unroll:
             return _unrolled(problem, settings, x, state, plan=plan, dtype=dtype)
@@ -181,7 +181,8 @@ def _solution(
         return (sequential_vmap(run) if plan.sequential else run)(*args)
     if program is not None:
         return _of_gradient(*args, **static)
-    return (in_stages if plan.newton else _alone)(*args, **static)
+    staged = plan.polisher is not None and plan.polisher.forms_matrices
+    return (in_stages if staged else _alone)(*args, **static)
 
 
 @full_precision

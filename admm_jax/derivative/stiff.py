@@ -85,7 +85,7 @@ def stiff_solver(system: Linearised) -> tuple[Callable[[Point, Point], Point], A
             return unflatten(system.problem, x)
 
         return direct, is_regular
-    floor = (FLOOR if system.plan.periods is None else ROUGH_FLOOR)[dtype.itemsize]
+    floor = (ROUGH_FLOOR if system.plan.decoupled else FLOOR)[dtype.itemsize]
     precondition, onto = _preconditioner(system, by_size=True), partial(project, system.space)
 
     def iterative(rhs: Point, start: Point) -> Point:

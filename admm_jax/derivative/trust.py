@@ -68,7 +68,7 @@ def assess(problem: Problem, plan: Plan, solution: Solution, target: Array) -> T
         target: The relative gap at which an active set is settled in any case.
     """
     dtype, came = solution.gap.dtype, reached(solution, plan, target)
-    gap = solution.gap if plan.periods is None else jnp.minimum(solution.gap, solution.estimate)
+    gap = jnp.minimum(solution.gap, solution.estimate) if plan.decoupled else solution.gap
     delta = jnp.sqrt(jnp.clip(gap, 0, 1e-2)).astype(dtype)
     factors = jnp.stack([1 - delta, 1 + delta])
     patterns = jax.vmap(lambda factor: active_set(problem, solution, factor))(factors)
@@ -77,7 +77,7 @@ def assess(problem: Problem, plan: Plan, solution: Solution, target: Array) -> T
     # small groups must be sharp besides; but the target of a decoupled problem was measured with them
     sharp = blurred <= SHARP[dtype.itemsize]
     settled = solution.converged & sharp & ((gap <= target) | clear)
-    if plan.periods is not None:
+    if plan.decoupled:
         settled = came & ((gap <= target) | (sharp & clear))
     known = all(penalty.function.differentiates for penalty in problem.penalties)
     settled = settled if known else jnp.zeros((), bool)
@@ -109,7 +109,7 @@ def reached(solution: Solution, plan: Plan, target: Array) -> Array:
     known = solution.converged
     for status in (Status.SOLVE_ESTIMATE_REACHED, Status.SOLVE_RESIDUALS_REACHED):
         known = known | (solution.status == status.value)
-    return known if plan.periods is None else known | (solution.estimate <= target)
+    return known | (solution.estimate <= target) if plan.decoupled else known
 
 
 def blur(problem: Problem, solution: Solution) -> Array:

@@ -21,8 +21,6 @@ from admm_jax.pytree import replace
 from admm_jax.solution import Solution
 from admm_jax.solver.equilibrate import Scaling, equilibrate
 from admm_jax.solver.plan import Plan
-from admm_jax.solver.rewrite import VECTOR, flatten, unflatten
-from admm_jax.solver.solve import internal
 
 
 class ScaledProblem:
@@ -39,7 +37,8 @@ class ScaledProblem:
         self.problem = self._scaled(problem)
 
     def _scaled(self, problem: Problem) -> Problem:
-        return equilibrate(internal(problem, self.plan, np.dtype(self.scaling.cost.dtype)), self.plan, self.scaling)
+        plain = self.plan.x_update.rewritten(problem, np.dtype(self.scaling.cost.dtype))
+        return equilibrate(plain, self.scaling, dense=self.plan.dense)
 
     def change(self, change: Problem) -> Problem:
         """A change of the problem -> that of the scaled one."""
@@ -59,7 +58,7 @@ class ScaledProblem:
 
     def point(self, x: Point) -> Point:
         """x -> x^."""
-        return self.scaling.enter({VECTOR: flatten(self.user, x)} if self.plan.dense else x)
+        return self.scaling.enter(self.plan.x_update.enter(self.user, x))
 
     def solution(self, solution: Solution) -> Solution:
         """The solution of the scaled problem: its values and multipliers; the rest is left."""
@@ -73,8 +72,8 @@ class ScaledProblem:
         """A force on x -> that on x^: s C push."""
         if push is None:
             return None
-        vector = {VECTOR: flatten(self.user, push)} if self.plan.dense else push
-        return {name: self.scaling.cost * value for name, value in self.scaling.leave(vector).items()}
+        inner = self.scaling.leave(self.plan.x_update.enter(self.user, push))
+        return {name: self.scaling.cost * value for name, value in inner.items()}
 
     def guess(self, adjoint: Point | None) -> Point | None:
         """Where the user's adjoint system starts -> where the scaled one does."""
@@ -84,8 +83,7 @@ class ScaledProblem:
 
     def leave(self, dx: Point, value: Array, dp: tuple) -> tuple[Point, Array, tuple]:
         """(dx^, d f^, dp^) -> (dx, d f, dp)."""
-        point = self.scaling.leave(dx)
-        point = unflatten(self.user, point[VECTOR]) if self.plan.dense else point
+        point = self.plan.x_update.leave(self.user, self.scaling.leave(dx))
         return point, value / self.scaling.cost, self.scaling.duals(dp)
 
 

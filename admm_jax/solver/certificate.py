@@ -32,7 +32,7 @@ from admm_jax.pytree import pytree_dataclass, replace
 from admm_jax.solver.linear import factorised
 from admm_jax.solver.reach import RADIUS, Reach, price, reach_of, stationarity_magnitude
 from admm_jax.solver.rewrite import VECTOR, matrix_of
-from admm_jax.solver.rounding import floor, known, magnitude, rise
+from admm_jax.solver.rounding import floor, magnitude, rise, value_and_error
 from admm_jax.solver.spectral import solve_normal
 from admm_jax.solver.vectors import add, dtype_of, row_length, select, subtract
 
@@ -85,25 +85,32 @@ def certifies(problem: Problem) -> bool:
 def terms(problem: Problem, x: Point) -> tuple[Array, Array]:
     """(the terms of f(x) that are >= 0, the linear cost and the constant); constraints left out."""
     dtype = dtype_of(x)
-    positive, rest = jnp.zeros((), dtype), jnp.asarray(problem.constant, dtype)
+    positive, affine = jnp.zeros((), dtype), jnp.asarray(problem.constant, dtype)
     for quadratic in problem.quadratics:
         residual = quadratic.map(x) - quadratic.data
         positive = positive + jnp.sum(quadratic.weight * residual**2) / 2
     for penalty in problem.penalties:
         positive = positive + penalty.function(penalty.map(x) + penalty.offset)
     for name, cost in problem.linear.items():
-        rest = rest + jnp.sum(cost * x[name])
-    return positive, rest
+        affine = affine + jnp.sum(cost * x[name])
+    return positive, affine
 
 
 def objective(problem: Problem, x: Point) -> Array:
     """f(x), constraints left out."""
-    positive, rest = terms(problem, x)
-    return positive + rest
+    positive, affine = terms(problem, x)
+    return positive + affine
 
 
 def stationarity(problem: Problem, e: tuple[Array, ...], p: tuple[Array, ...], zero: Point) -> Point:
-    """r = sum Q^T W e + c + sum B^T p."""
+    """r = sum Q^T W e + c + sum B^T p, of the shapes of x.
+
+    Args:
+        problem: The lifted problem.
+        e: Duals of the quadratics, of the shapes of Q x.
+        p: Duals of the penalties, of the shapes of B x.
+        zero: Zeros of the shapes of x.
+    """
     out = {name: value + problem.linear[name] if name in problem.linear else value for name, value in zero.items()}
     for quadratic, part in zip(problem.quadratics, e, strict=True):
         out = add(out, quadratic.map.adjoint(quadratic.weight * part))
@@ -152,6 +159,11 @@ def violation(problem: Problem, x: Point, units: Units) -> Array:
     A row's size is that of its own terms at x, |A| |x|, of its bounds and offset, and of |A| times the unit of x:
     x >= 0 at x = 0 has the size of the unit, and x - y <= 0 at x = y = 1 the size 2, although x - y = 0. No row is
     measured by another.
+
+    Args:
+        problem: The lifted problem.
+        x: The point.
+        units: The sizes of x.
     """
     worst = jnp.zeros((), dtype_of(x))
     # x may be zero but for rounding, and is then no measure of itself
@@ -193,10 +205,10 @@ class Known:
 def know(problem: Problem, x: Point, p: tuple[Array, ...], units: Units) -> Known:
     """Evaluate the terms of f at x; the duals p say only how large the sums of the stationarity are."""
     exact = {name: jnp.zeros_like(value) for name, value in x.items()}
-    residuals = [known(q.map, x, exact, -q.data) for q in problem.quadratics]
+    residuals = [value_and_error(q.map, x, exact, -q.data) for q in problem.quadratics]
     images, outside, rises = [], [], []
     for penalty in problem.penalties:
-        v, delta = known(penalty.map, x, exact, penalty.offset)
+        v, delta = value_and_error(penalty.map, x, exact, penalty.offset)
         out = penalty.function.violation(v)
         images.append(v - out)
         outside.append(jnp.maximum(jnp.abs(out) - delta, 0))
@@ -221,9 +233,17 @@ def know(problem: Problem, x: Point, p: tuple[Array, ...], units: Units) -> Know
 def evaluate(
     problem: Problem, x: Point, e: tuple[Array, ...], p: tuple[Array, ...], leftover: Point, here: Known
 ) -> Array:
-    """The bound on |f(x) - f*| that (e, p) proves, p in dom g*; the leftover stationarity is charged (`reach.price`).
+    """The bound on |f(x) - f*| that (e, p) proves; the leftover stationarity is charged (`reach.price`).
 
     What rounding may hide of the terms is counted with them, so that none is smaller than it is known to be.
+
+    Args:
+        problem: The lifted problem.
+        x: The point.
+        e: Duals of the quadratics.
+        p: Duals of the penalties, in dom g*.
+        leftover: What (e, p) misses in stationarity, of the shapes of x.
+        here: Of `know`, at x.
     """
     if not certifies(problem):
         return jnp.full((), jnp.inf, dtype_of(x))
@@ -245,7 +265,8 @@ def likely(
 ) -> Array:
     """What `evaluate` would say if all minimisers lay within `RADIUS` times the size of x of x.
 
-    It proves nothing; of two pairs it tells which is nearer to the optimum.
+    It proves nothing; of two pairs it tells which is nearer to the optimum. Arguments as of `evaluate`; `units`: the
+    sizes of x.
     """
     total = jnp.zeros((), dtype_of(x))
     for name, part in leftover.items():
@@ -287,14 +308,23 @@ def certify(
     e: tuple[Array, ...] | None = None,
     gram: Array | None = None,
 ) -> Certificate:
-    """The certificate of x with duals built from those of `promised`, in `rounds` of projecting and absorbing.
+    """The certificate of x with duals built from those of `promised`, in rounds of projecting and absorbing.
 
-    `inner` and `last` bound the conjugate gradient steps of a round and of the last one, which absorbs to rounding.
-    `unit` is the step of p against that of e, and `e` where it starts, Q x - d unless given. With the
-    `gram` matrix of the quadratics systems are solved by Cholesky. `promised` (see `promise`)
-    brings what needs no duals. After every round the pair, scaled into dom g* or projected, is evaluated with what is
-    left of the stationarity at its full price; the best is kept, and the first whose relative gap is within `goal` ends
-    it.
+    After every round the pair, scaled into dom g* or projected, is evaluated with what is left of the stationarity at
+    its full price; the best is kept, and the first whose relative gap is within `goal` ends it.
+
+    Args:
+        problem: The lifted problem.
+        x: The point.
+        promised: Of `promise` or another look at x: the duals to start from, and what needs no duals.
+        unit: The step of p against that of e: omega on all that is not held, a scalar.
+        units: The sizes of x.
+        goal: Of the relative gap.
+        rounds: At most so many.
+        inner: Conjugate gradient steps of a round, at most.
+        last: Those of the last round, which absorbs to rounding.
+        e: Where e starts; None for Q x - d.
+        gram: sum Q^T W Q of a dense problem, (n, n): systems are then solved by Cholesky. None for conjugate gradients.
     """
     dtype = dtype_of(x)
     zero = {name: jnp.zeros_like(value) for name, value in x.items()}
@@ -388,7 +418,7 @@ def first_look(problem: Problem, x: Point, p: tuple[Array, ...], units: Units) -
 
     It is the best bound where f* = 0, and useless elsewhere.
     """
-    positive, rest = terms(problem, x)
+    positive, affine = terms(problem, x)
     least, zero = floor(problem, x, units.digits)
     plain = positive + least + _plain_price(problem, x, positive, units)
     if not certifies(problem):
@@ -396,10 +426,10 @@ def first_look(problem: Problem, x: Point, p: tuple[Array, ...], units: Units) -
     exact = {name: jnp.zeros_like(value) for name, value in x.items()}
     for penalty, part in zip(problem.penalties, p, strict=True):
         if penalty.function.has_domain:
-            v, delta = known(penalty.map, x, exact, penalty.offset)
+            v, delta = value_and_error(penalty.map, x, exact, penalty.offset)
             outside = jnp.maximum(jnp.abs(penalty.function.violation(v)) - delta, 0)
             plain = plain + 2 * jnp.sum(jnp.abs(part) * outside)  # as in `evaluate`
-    value, least = positive + rest, jnp.where(zero, least, 0)
+    value, least = positive + affine, jnp.where(zero, least, 0)
     return Certificate(value, plain, relative(value, plain, least), least, plain, violation(problem, x, units), p)
 
 
@@ -440,6 +470,12 @@ def promise(problem: Problem, x: Point, p: tuple[Array, ...], units: Units) -> C
     """A certificate without the absorbing: true in objective and violation, its gap is what is left to hope for.
 
     It counts the Fenchel gaps of x with p as if (Q x - d, p) were feasible: cheap, and about what `certify` would find.
+
+    Args:
+        problem: The lifted problem.
+        x: The point.
+        p: Duals of the penalties; they are projected onto dom g*.
+        units: The sizes of x.
     """
     functions = [penalty.function for penalty in problem.penalties]
     p = tuple(f.project_dual(part) for f, part in zip(functions, p, strict=True))
@@ -451,7 +487,16 @@ def promise(problem: Problem, x: Point, p: tuple[Array, ...], units: Units) -> C
 def certificate_of(
     problem: Problem, x: Point, e: tuple[Array, ...], p: tuple[Array, ...], zero: Point, units: Units
 ) -> Certificate:
-    """Put the numbers together for a point x and duals that are as feasible as they will be."""
+    """Put the numbers together for a point x and duals that are as feasible as they will be.
+
+    Args:
+        problem: The lifted problem.
+        x: The point.
+        e: Duals of the quadratics.
+        p: Duals of the penalties; they are projected onto dom g*.
+        zero: Zeros of the shapes of x.
+        units: The sizes of x.
+    """
     p = tuple(penalty.function.project_dual(part) for penalty, part in zip(problem.penalties, p, strict=True))
     gap = evaluate(problem, x, e, p, stationarity(problem, e, p, zero), know(problem, x, p, units))
     return proved(first_look(problem, x, p, units), gap, p)

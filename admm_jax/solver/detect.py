@@ -23,7 +23,14 @@ from admm_jax.solver.vectors import dtype_of
 
 
 def infeasible(problem: Problem, dual_step: tuple[Array, ...], zero: Point, tol: Array) -> Array:
-    """Whether `dual_step` (of the lifted problem) proves, to `tol`, that the constraints cannot hold together."""
+    """Whether `dual_step` proves that the constraints cannot hold together.
+
+    Args:
+        problem: The lifted problem.
+        dual_step: The difference of the duals of two iterates, one array for each penalty.
+        zero: Zeros of the shapes of x.
+        tol: What counts as zero beside the terms of its own sum.
+    """
     if not any(penalty.function.is_constraint for penalty in problem.penalties):
         return jnp.zeros((), bool)
     dtype = dtype_of(zero)
@@ -60,7 +67,13 @@ def infeasible(problem: Problem, dual_step: tuple[Array, ...], zero: Point, tol:
 
 
 def unbounded(problem: Problem, primal_step: Point, tol: Array) -> Array:
-    """Whether `primal_step` proves, to `tol`, that the objective falls without limit (if a feasible point exists)."""
+    """Whether `primal_step` proves that the objective falls without limit (if a feasible point exists).
+
+    Args:
+        problem: The lifted problem.
+        primal_step: The difference of two iterates, of the shapes of x.
+        tol: What counts as zero beside the terms of its own sum.
+    """
     if not problem.linear:  # every term is bounded below
         return jnp.zeros((), bool)
     dtype = dtype_of(primal_step)

@@ -104,12 +104,12 @@ def _pieces(
     Polishing, half of the compiling, is not compiled before a run comes to it, nor where it has been left out.
     """
     most = int(settings.max_iterations)
-    polishes = (plan.regions or plan.newton) and bool(settings.polish)
-    later = polishes and (plan.newton or (problem.size <= FEW_SOLVES and float(settings.target) >= LATE_ABOVE))
+    polisher = plan.polisher if bool(settings.polish) else None
+    few = problem.size <= FEW_SOLVES and float(settings.target) >= LATE_ABOVE
+    later = polisher is not None and (polisher.forms_matrices or few)
     first = max(LATE_POLISH, plan.first_polish) if later else plan.first_polish
     polishing = dataclasses.replace(plan, first_polish=first)
-    now = polishes and not later
-    plan = dataclasses.replace(polishing, regions=plan.regions and now, newton=plan.newton and now, polish_later=later)
+    plan = dataclasses.replace(polishing, polisher=None if later else polisher, polish_later=later)
     piece = max(1, FIRST_PIECE // max(problem.size, 1))
     if plan.dense:
         limit = np.asarray(min(piece, most), np.int32)

@@ -26,7 +26,6 @@ from jax import Array, lax
 from admm_jax.operators.base import Scale
 from admm_jax.problem import Chain, LinearMap, Penalty, Point, Problem, Quadratic
 from admm_jax.pytree import pytree_dataclass, replace
-from admm_jax.solver.plan import Plan
 from admm_jax.solver.rewrite import VECTOR, dense_map, matrix_of
 from admm_jax.solver.state import State
 from admm_jax.solver.vectors import row_length
@@ -332,9 +331,15 @@ def unscaled(problem: Problem, dtype: jnp.dtype) -> Scaling:
     return Scaling({name: one for name, _ in problem.variables}, (one,) * len(problem.penalties), one, one)
 
 
-def find_scaling(problem: Problem, plan: Plan, dtype: jnp.dtype) -> Scaling:
-    """The units of a problem, of each of its entries in a dense one, else of each variable and term."""
-    return lax.stop_gradient(_dense_scaling(problem) if plan.dense else _block_scaling(problem, dtype))
+def find_scaling(problem: Problem, dtype: jnp.dtype, *, dense: bool) -> Scaling:
+    """The units of a problem.
+
+    Args:
+        problem: As the x-update has it rewritten.
+        dtype: Of the solve.
+        dense: Whether it is one of matrices: then each row and each entry of x has a unit, else each variable and term.
+    """
+    return lax.stop_gradient(_dense_scaling(problem) if dense else _block_scaling(problem, dtype))
 
 
 def _scaled_map(linear_map: LinearMap, row: Array, columns: Point) -> LinearMap:
@@ -361,13 +366,19 @@ def _scaled_quadratic(quadratic: Quadratic, scaling: Scaling) -> Quadratic:
     return Quadratic(LinearMap(chains, shape), quadratic.data / unit, weight, quadratic.label)
 
 
-def equilibrate(problem: Problem, plan: Plan, scaling: Scaling) -> Problem:
-    """The problem in these units: x^ -> s f(C x^). It is differentiable in the problem, the units being fixed."""
+def equilibrate(problem: Problem, scaling: Scaling, *, dense: bool) -> Problem:
+    """x^ -> s f(C x^). It is differentiable in the problem, the units being fixed.
+
+    Args:
+        problem: In the user's units.
+        scaling: Of `find_scaling`.
+        dense: Whether it is one of matrices.
+    """
     linear = {name: scaling.cost * scaling.columns[name] * value for name, value in problem.linear.items()}
     penalties = []
     for penalty, row in zip(problem.penalties, scaling.rows, strict=True):
         shape = penalty.map.out_shape
-        if plan.dense:
+        if dense:
             matrix = row.ravel()[:, None] * matrix_of(penalty.map) * scaling.columns[VECTOR][None]
             scaled = dense_map(matrix, shape)
         elif penalty.map.identity_on is not None:
@@ -376,7 +387,7 @@ def equilibrate(problem: Problem, plan: Plan, scaling: Scaling) -> Problem:
             scaled = _scaled_map(penalty.map, row, scaling.columns)
         function = penalty.function.scaled(row, scaling.cost)
         penalties.append(Penalty(function, scaled, row * penalty.offset, penalty.label))
-    if plan.dense:
+    if dense:
         quadratics = tuple(
             Quadratic(
                 dense_map(matrix_of(q.map) * scaling.columns[VECTOR][None], q.map.out_shape),

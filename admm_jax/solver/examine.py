@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
 from admm_jax.problem import Point, Problem
 from admm_jax.pytree import replace
-from admm_jax.solver import decouple, isotropic, newton, regions
+from admm_jax.solver import decouple, newton
 from admm_jax.solver.certificate import (
     Certificate,
     Units,
@@ -22,11 +24,13 @@ from admm_jax.solver.certificate import (
 )
 from admm_jax.solver.estimate import estimated_gap
 from admm_jax.solver.plan import Plan
-from admm_jax.solver.rewrite import VECTOR, densify, flatten, lift, unflatten
+from admm_jax.solver.rewrite import VECTOR, lift
 from admm_jax.solver.run import ENDLESS, Run, duals_of
 from admm_jax.solver.settings import Settings
-from admm_jax.solver.state import State, Workspace, make_workspace
+from admm_jax.solver.state import State
 from admm_jax.solver.vectors import dtype_of, select
+from admm_jax.solver.x_update import Workspace
+from admm_jax.solver.x_update_forms import Cholesky
 
 Examined = tuple[Run, Point, Certificate, Array, Array]  # see `examine`
 DENSE_ROUNDS = 4  # of absorbing and projecting, each with one factorisation
@@ -36,6 +40,11 @@ def candidate(problem: Problem, x: Point, zs: tuple[Array, ...] | None) -> Point
     """The point to hand out: a variable's own prox output where there is one, inside its own bounds.
 
     z comes out of a prox: it is flat where TV says flat and zero where l1 says zero, which x is only in the limit.
+
+    Args:
+        problem: The rewritten problem.
+        x: The iterate.
+        zs: Its splits, one for each penalty; None where x itself is to be handed out.
     """
     out = dict(x)
     if zs is not None:
@@ -66,7 +75,7 @@ def _decoupled(problem: Problem, plan: Plan, run: Run) -> Examined:
     lifted, state, count = lift(problem), run.state, len(problem.penalties)
     shapes = [penalty.map.out_shape for penalty in problem.penalties]
     zs = tuple(decouple.crop(z, shape) for z, shape in zip(state.z, shapes, strict=False))
-    point = candidate(problem, decouple.leave(problem, state.x), zs)
+    point = candidate(problem, plan.x_update.shown(problem, state.x), zs)
     e = decouple.observed(problem, state.z[count:])
     duals = duals_of(problem, state)
     zero = {name: jnp.zeros_like(value) for name, value in point.items()}
@@ -102,7 +111,13 @@ def _newton(
 
 
 def _dense(problem: Problem, run: Run, goal: Array) -> Examined:
-    """As `examine`, of a problem of matrices: what Newton's method comes to is iterated on, where it is better."""
+    """As `examine`, of a problem of matrices: what Newton's method comes to is iterated on, where it is better.
+
+    Args:
+        problem: The rewritten problem.
+        run: The run.
+        goal: The relative gap that a certificate is to reach.
+    """
     state = run.state
     pair = state.x, duals_of(problem, state)
     better, point, duals, certificate = _newton(lift(problem), run.workspace, *pair, state.rho, run.units, goal)
@@ -113,17 +128,18 @@ def _dense(problem: Problem, run: Run, goal: Array) -> Examined:
 def _by_matrices(problem: Problem, run: Run, goal: Array) -> Examined:
     """As `_dense`, of a problem that is iterated without matrices: they are formed for this."""
     state, dtype = run.state, dtype_of(run.state.x)
-    dense = densify(lift(problem), jnp.dtype(dtype))
-    workspace = make_workspace(dense, Plan(dense=True), jnp.dtype(dtype))
+    matrices = Cholesky()
+    dense = matrices.rewritten(problem, dtype)
+    workspace = matrices.workspace(dense, dtype)
 
     def joined(x: Point) -> Point:
         parts = {name: jnp.broadcast_to(x[name], shape) for name, shape in problem.variables}
-        return {VECTOR: flatten(problem, parts)}
+        return matrices.enter(problem, parts)
 
     units = replace(run.units, lower=joined(run.units.lower), upper=joined(run.units.upper))
     pair = joined(state.x), duals_of(problem, state)
     better, vector, duals, certificate = _newton(dense, workspace, *pair, state.rho, units, goal)
-    point = unflatten(problem, vector[VECTOR])
+    point = matrices.leave(problem, vector)
     run = replace(
         run,
         state=select(better, restart_at(problem, state, point, duals), state),
@@ -137,42 +153,51 @@ def examine(problem: Problem, plan: Plan, run: Run, settings: Settings) -> Exami
 
     Expected is the relative gap, where it is certified; the estimate (see `estimate.py`) is relative too. Polishing may
     move the iterate itself.
+
+    Args:
+        problem: The rewritten problem.
+        plan: How it is solved.
+        run: Its run, at the iterate.
+        settings: The numbers of the run.
+
+    Returns:
+        (the run, the point, its certificate, the expected gap, the estimate).
     """
-    if plan.periods is not None:
+    if plan.decoupled:
         return _decoupled(problem, plan, run)
     goal = jnp.where(run.ends < ENDLESS, settings.target, settings.tol)
     if plan.dense:
         return _dense(problem, run, goal)
 
-    def matrix_free() -> Examined:
+    if plan.polisher is None or not plan.polisher.forms_matrices:
         return _matrix_free(problem, plan, run, settings, goal)
-
-    if not plan.newton:
-        return matrix_free()
-    due = settings.polish & (run.state.iteration >= run.polish_at)
-    return lax.cond(due, lambda: _by_matrices(problem, run, goal), matrix_free)
+    due, unpolished = settings.polish & (run.state.iteration >= run.polish_at), dataclasses.replace(plan, polisher=None)
+    return lax.cond(
+        due,
+        lambda: _by_matrices(problem, run, goal),
+        lambda: _matrix_free(problem, unpolished, run, settings, goal),
+    )
 
 
 def _matrix_free(problem: Problem, plan: Plan, run: Run, settings: Settings, goal: Array) -> Examined:
-    """As `examine`: polished on flat regions, and certified by conjugate gradients where that can succeed."""
+    """As `examine`: polished without matrices, and certified by conjugate gradients where that can succeed."""
     lifted, state = lift(problem), run.state
     duals = duals_of(problem, state)
     point = candidate(problem, state.x, state.z)
     due = took = jnp.zeros((), bool)
-    if plan.regions:
+    if plan.polisher is not None:
         due = settings.polish & (state.iteration >= run.polish_at)
-        raw = point, duals
-        point, duals = _polished(problem, run, point, duals, due, settings)
-        polished = point, duals
+        raw, rhs = (point, duals), run.workspace.rhs
+        polished = plan.polisher.polish(problem, rhs, raw, run.units, settings.target, settings.polish, due)
 
         def no_worse() -> Array:
             new, old = _charges(lifted, polished, raw, run.units)
             return new <= old
 
         took = lax.cond(due, no_worse, lambda: jnp.zeros((), bool))
-        point, duals = select(took | ~due, (point, duals), raw)
+        point, duals = select(took | ~due, polished, raw)
     quick = promise(lifted, point, duals, run.units)
-    if plan.regions:
+    if plan.polisher is not None:
         run = _after_polish(problem, plan, run, point, quick, due, took)
 
     def full() -> Certificate:
@@ -191,7 +216,16 @@ def _matrix_free(problem: Problem, plan: Plan, run: Run, settings: Settings, goa
 def full_certificate(
     lifted: Problem, plan: Plan, run: Run, point: Point, quick: Certificate, goal: Array
 ) -> Certificate:
-    """`certify` as the plan has it, from the `promise` of the point."""
+    """`certify` as the plan has it.
+
+    Args:
+        lifted: The lifted problem.
+        plan: How it is solved.
+        run: Its run.
+        point: The point to be certified.
+        quick: Its `promise`.
+        goal: The relative gap at which it may end.
+    """
     return certify(
         lifted,
         point,
@@ -203,21 +237,6 @@ def full_certificate(
         inner=plan.round_steps,
         last=plan.last_steps,
     )
-
-
-def _polished(
-    problem: Problem, run: Run, point: Point, duals: tuple[Array, ...], due: Array, settings: Settings
-) -> tuple[Point, tuple[Array, ...]]:
-    """The point and duals, polished where `due`."""
-    raw, rhs = (point, duals), run.workspace.rhs
-    if not regions.tv_of(problem)[1].isotropic:
-        return lax.cond(due, lambda: regions.polish(problem, rhs, *raw, settings.target), lambda: raw)
-
-    def where_due() -> tuple[Point, tuple[Array, ...]]:
-        return lax.cond(due, lambda: isotropic.polish(problem, rhs, *raw, run.units, due), lambda: raw)
-
-    # under `vmap` both sides of the condition `due` are computed, but not of one that is no element's own
-    return lax.cond(settings.polish, where_due, lambda: raw)
 
 
 def _charged(lifted: Problem, x: Point, duals: tuple[Array, ...], units: Units) -> Array:
@@ -242,6 +261,15 @@ def _after_polish(
 
     It is compared with the last iterate that was not polished. One that made things worse, in its objective or (where
     it was not even `took`) in what it proves, came too early: wait half as long again.
+
+    Args:
+        problem: The rewritten problem.
+        plan: How it is solved.
+        run: Its run.
+        point: The point that is handed out, polished or not.
+        quick: Its `promise`.
+        due: Whether it was to be polished.
+        took: Whether the polished pair is no worse than the raw one, and was taken.
     """
     state = run.state
     improved = took & (quick.objective < run.raw_objective)
@@ -255,7 +283,14 @@ def _after_polish(
 
 
 def restart_at(problem: Problem, state: State, x: Point, duals: tuple[Array, ...]) -> State:
-    """The state whose iterate is the primal-dual pair (x, duals) of the lifted problem: y = D^T p for TV."""
+    """The state whose iterate is the primal-dual pair (x, duals): y = D^T p for TV.
+
+    Args:
+        problem: The rewritten problem, not lifted.
+        state: The state before, whose rho and iteration are kept.
+        x: The point.
+        duals: Of the lifted problem, one array for each penalty.
+    """
     zs, ys, fields = [], [], []
     for penalty, dual, old in zip(problem.penalties, duals, state.fields, strict=True):
         y, field = penalty.function.from_dual(dual, old)

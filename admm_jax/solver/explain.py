@@ -8,27 +8,28 @@ import jax
 import numpy as np
 
 from admm_jax.problem import LinearMap, Penalty, Problem
-from admm_jax.solver import regions
 from admm_jax.solver.certificate import certifies
+from admm_jax.solver.own_x_update import Solve
 from admm_jax.solver.plan import DENSE_ENTRIES, DENSE_VARIABLES, Plan, make_plan
 from admm_jax.solver.solve import common_dtype
 
 
-def explain(problem: Problem, model: str) -> str:
+def explain(problem: Problem, model: str, own: Solve | None = None) -> str:
     """The plan of a solve: splits, x-update, each convolution's implementation, each prox, memory.
 
     Args:
         problem: With its labels, as the model makes it.
         model: The model as a text, to stand at the top.
+        own: The option `x_update`: an x-update of the user's own.
 
     Returns:
         Several lines. Nothing is compiled or solved for them.
     """
-    plan, dtype = make_plan(problem), common_dtype(problem)
+    plan, dtype = make_plan(problem, own), common_dtype(problem)
     size = problem.size
     rows = sum(math.prod(p.map.out_shape) for p in problem.penalties)
     where = "in float64" if dtype == np.float64 else f"in float64 by optimize, in {dtype} by solve"
-    lines = [model, "", f"solved by ADMM {where}; unknowns: {size}", f"  form: {_form(plan, size)}"]
+    lines = [model, "", f"solved by ADMM {where}; unknowns: {size}", f"  form: {_form(plan, size, own)}"]
     for quadratic in problem.quadratics:
         residuals = math.prod(quadratic.map.out_shape)
         lines.append(f"  quadratic: {quadratic.label or 'a square'}; residuals: {residuals}")
@@ -39,8 +40,8 @@ def explain(problem: Problem, model: str) -> str:
         lines += _choices(penalty.map, dtype)
         lines.append(f"    prox: {_prox(penalty, plan)}")
     lines += [
-        f"  x-update: {plan.x_update}",
-        f"  polishing: {_polishing(problem, plan)}",
+        f"  x-update: {plan.x_update.description}",
+        f"  polishing: {_polishing(plan)}",
         f"  stopping: {_stopping(problem, plan)}",
         f"  memory: about {_bytes(_numbers(problem, plan, size, rows))} in float64, beside the data",
     ]
@@ -50,7 +51,7 @@ def explain(problem: Problem, model: str) -> str:
 def _stopping(problem: Problem, plan: Plan) -> str:
     if not certifies(problem):
         return "when the residuals are at most tol; no certificate, for the conjugate of a function is not known"
-    if plan.periods is None:
+    if not plan.decoupled:
         return "when the duality gap to a feasible dual point, relative to the objective, is at most tol"
     return (
         "when no image with values in a range (three times that of the data, or the model's bounds) is better by more "
@@ -58,7 +59,9 @@ def _stopping(problem: Problem, plan: Plan) -> str:
     )
 
 
-def _form(plan: Plan, size: int) -> str:
+def _form(plan: Plan, size: int, own: Solve | None) -> str:
+    if own is not None:
+        return "matrix-free, as the x-update is one of your own"
     if plan.dense:
         return f"dense matrices, as there are at most {DENSE_VARIABLES} unknowns"
     if size > DENSE_VARIABLES:
@@ -95,13 +98,11 @@ def _prox(penalty: Penalty, plan: Plan) -> str:
     return penalty.function.describe(plan.prox_steps)
 
 
-def _polishing(problem: Problem, plan: Plan) -> str:
+def _polishing(plan: Plan) -> str:
     if plan.dense:
         return "semismooth Newton on the augmented Lagrangian"
-    if plan.regions:
-        if regions.tv_of(problem)[1].isotropic:
-            return "method of multipliers with primal-dual Newton, then Newton on the flat regions"
-        return "least squares on the flat regions by conjugate gradients, with merges"
+    if plan.polisher is not None:
+        return plan.polisher.description
     return "none for this kind of model: the iterates themselves are certified"
 
 

@@ -29,7 +29,7 @@ from admm_jax.problem import Point, Problem
 from admm_jax.prox.projections import leading_dot, safe_norm
 from admm_jax.pytree import pytree_dataclass, replace
 from admm_jax.solver.certificate import Units, likely, objective, stationarity
-from admm_jax.solver.multipliers import NEWTON_STEPS, Inner, Model, Parts, make_model, minimise
+from admm_jax.solver.multipliers import NEWTON_STEPS, Inner, Parts, TVProblem, minimise, tv_problem_of
 from admm_jax.solver.regions import Regions, boxes_of, complete, find_regions, tv_of
 from admm_jax.solver.rewrite import lift
 from admm_jax.solver.vectors import select
@@ -41,7 +41,7 @@ DUAL_STEPS = 2000  # accelerated projected gradient steps that complete the dual
 
 
 @pytree_dataclass
-class Pair:
+class FlatPoint:
     """A point that is exactly flat on `flat` (1, *shape) and on its bounds where y is not 0, and its duals."""
 
     x: Array
@@ -51,11 +51,11 @@ class Pair:
 
 
 @pytree_dataclass
-class Progress:
+class Polish:
     """The polish under way. `settled`: what stage 1 ended with; `gap`: its last one; `round`: of the stage."""
 
     inner: Inner
-    settled: Pair
+    settled: FlatPoint
     gap: Array
     force: Array  # the largest entry of the gradient that the last round began with
     round: Array
@@ -63,48 +63,55 @@ class Progress:
     done: Array
 
 
-def _settle(model: Model, regions: Regions, x: Array, y: Array) -> tuple[Array, Array]:
+def _settle(tv: TVProblem, regions: Regions, x: Array, y: Array) -> tuple[Array, Array]:
     """Region means, moved onto the bound where a force y holds a pixel of the region; and where that is."""
-    lower, upper = regions.greatest(model.lower), -regions.greatest(-model.upper)
+    lower, upper = regions.greatest(tv.lower), -regions.greatest(-tv.upper)
     at_lower, at_upper = regions.any(y < 0), regions.any(y > 0)
     x = jnp.clip(regions.mean(x), lower, upper)
     return jnp.where(at_lower, lower, jnp.where(at_upper, upper, x)), at_lower | at_upper
 
 
-def _gap(model: Model, x: Array, parts: Parts) -> Array:
+def _gap(tv: TVProblem, x: Array, parts: Parts) -> Array:
     """The duality gap where the forces balance."""
     y = parts.y
-    distance = jnp.where(y > 0, model.upper - x, jnp.where(y < 0, model.lower - x, 0))
-    return model.gap(parts) + jnp.sum(jnp.abs(y * distance))
+    distance = jnp.where(y > 0, tv.upper - x, jnp.where(y < 0, tv.lower - x, 0))
+    return tv.gap(parts) + jnp.sum(jnp.abs(y * distance))
 
 
-def _turned(model: Model, before: Inner, after: Inner) -> Array:
+def _turned(tv: TVProblem, before: Inner, after: Inner) -> Array:
     """(1, *shape): where a pixel's differences turned round; the bottom of its cone is between."""
-    return leading_dot(model.parts(before).d, model.parts(after).d) <= 0
+    return leading_dot(tv.parts(before).d, tv.parts(after).d) <= 0
 
 
-def _round(model: Model, progress: Progress, goal: Array, sharpest: Array) -> Progress:
-    """One round: solve the inner problem and renew the multipliers, or take a Newton step and renew the zero set."""
-    old = progress.inner
-    inner, force, still = minimise(model, old, jnp.where(progress.merging, 1, NEWTON_STEPS))
-    parts = model.parts(inner)
-    zero = old.flat | parts.zero | (progress.merging & _turned(model, old, inner))
-    zero = zero | (safe_norm(parts.d, (0,), keepdims=True) * sharpest <= jnp.mean(model.weight))
-    gap = _gap(model, inner.x, parts)
-    count = progress.round + 1
-    end = ~progress.merging & ((gap <= goal) | (count >= OUTER))
-    reduced = progress.merging | end
+def _round(tv: TVProblem, now: Polish, goal: Array, sharpest: Array) -> Polish:
+    """One round: solve the inner problem and renew the multipliers, or take a Newton step and renew the zero set.
+
+    Args:
+        tv: The problem.
+        now: The polish so far.
+        goal: The gap, absolute, at which stage 1 ends.
+        sharpest: The largest sigma: beyond it norms are rounded off that are not rounding.
+    """
+    old = now.inner
+    inner, force, still = minimise(tv, old, jnp.where(now.merging, 1, NEWTON_STEPS))
+    parts = tv.parts(inner)
+    zero = old.flat | parts.zero | (now.merging & _turned(tv, old, inner))
+    zero = zero | (safe_norm(parts.d, (0,), keepdims=True) * sharpest <= jnp.mean(tv.weight))
+    gap = _gap(tv, inner.x, parts)
+    count = now.round + 1
+    end = ~now.merging & ((gap <= goal) | (count >= OUTER))
+    reduced = now.merging | end
 
     regions = find_regions(jnp.broadcast_to(zero, inner.p.shape))
-    base, bound = _settle(model, regions, inner.x, parts.y)
+    base, bound = _settle(tv, regions, inner.x, parts.y)
     base = jnp.where(old.held, regions.mean(old.base), base)
     held = (bound | old.held) & reduced
-    slow = gap > progress.gap / GROWTH
+    slow = gap > now.gap / GROWTH
     sigma = jnp.minimum(jnp.where(slow, GROWTH, 1) * old.sigma, sharpest)
     following = Inner(
         base=base,
         shift=jnp.where(reduced, 0, inner.x - base),
-        force=model.curve(base) - model.rhs,
+        force=tv.curve(base) - tv.rhs,
         p=jnp.where(reduced, 0, parts.field),
         y=jnp.where(reduced, 0, parts.y),
         direction=inner.direction,
@@ -114,28 +121,34 @@ def _round(model: Model, progress: Progress, goal: Array, sharpest: Array) -> Pr
         held=held,
     )
     same = jnp.all(following.flat == old.flat) & jnp.all(held == old.held)
-    return Progress(
+    return Polish(
         inner=following,
-        settled=select(end, Pair(base, parts.field, parts.y, zero), progress.settled),
+        settled=select(end, FlatPoint(base, parts.field, parts.y, zero), now.settled),
         gap=gap,
         round=jnp.where(end, 0, count),
         merging=reduced,
         force=jnp.where(end, jnp.inf, force),
-        done=progress.merging & ((same & still & (force > progress.force / 2)) | (count >= MERGES)),
+        done=now.merging & ((same & still & (force > now.force / 2)) | (count >= MERGES)),
     )
 
 
 def polish(
     problem: Problem, rhs: Point, point: Point, duals: tuple[Array, ...], units: Units, wanted: Array
 ) -> tuple[Point, tuple[Array, ...]]:
-    """The polished point and duals for it, from a point and the lifted problem's duals, unless it is not `wanted`.
+    """The polished point and duals for it, unless it is not `wanted`.
 
-    `rhs` is Q^T W d - c. `wanted` ends the loops at once where they are run for another element of a batch.
+    Args:
+        problem: The problem, not lifted: one image with an isotropic total variation and bounds.
+        rhs: sum Q^T W d - c, of the shapes of x.
+        point: Where it starts.
+        duals: Of the lifted problem, one array for each penalty.
+        units: The sizes of x.
+        wanted: Whether this one is polished: else the loops, which are run for another element of a batch, end at once.
     """
     name, _ = problem.variables[0]
     index, _ = tv_of(problem)
     lifted = lift(problem)
-    model = make_model(problem, rhs)
+    tv = tv_problem_of(problem, rhs)
     x, field = point[name], duals[index]
     dtype = field.dtype
     eps = jnp.finfo(dtype).eps
@@ -149,7 +162,7 @@ def polish(
     first = Inner(
         base=x,
         shift=jnp.zeros_like(x),
-        force=model.curve(x) - model.rhs,
+        force=tv.curve(x) - tv.rhs,
         p=field,
         y=y,
         direction=field,
@@ -158,13 +171,13 @@ def polish(
         regions=pixels,
         held=nowhere[0],
     )
-    gap = jnp.maximum(_gap(model, x, model.parts(first)), eps * size)
+    gap = jnp.maximum(_gap(tv, x, tv.parts(first)), eps * size)
     # h_w rounds off at most w^2 / (2 sigma) a pixel: no more in all than the gap, and no norm that is above rounding
-    sharpest = jnp.mean(model.weight) / jnp.maximum(eps**0.75 * extent, tiny)
-    sigma = jnp.minimum(jnp.sum(model.weight**2) / jnp.maximum(2 * gap, tiny), sharpest)
-    start = Progress(
+    sharpest = jnp.mean(tv.weight) / jnp.maximum(eps**0.75 * extent, tiny)
+    sigma = jnp.minimum(jnp.sum(tv.weight**2) / jnp.maximum(2 * gap, tiny), sharpest)
+    start = Polish(
         inner=replace(first, sigma=sigma),
-        settled=Pair(x, field, y, nowhere),
+        settled=FlatPoint(x, field, y, nowhere),
         gap=gap,
         force=gap,
         round=jnp.zeros((), jnp.int32),
@@ -172,7 +185,7 @@ def polish(
         done=~wanted,
     )
     goal = eps ** (5 / 6) * size
-    last = lax.while_loop(lambda p: ~p.done, lambda p: _round(model, p, goal, sharpest), start)
+    last = lax.while_loop(lambda p: ~p.done, lambda p: _round(tv, p, goal, sharpest), start)
 
     def bound(pair: tuple[Array, tuple[Array, ...]]) -> Array:
         x, duals = pair
@@ -182,9 +195,9 @@ def polish(
         return likely(lifted, here, e, duals, left, units)
 
     settled = last.settled
-    shares = _shared(problem, model, duals, index, settled)
+    shares = _shared(problem, tv, duals, index, settled)
     x, flat = last.inner.base, last.inner.flat
-    field = jnp.where(flat, settled.field, model.parts(last.inner).field)
+    field = jnp.where(flat, settled.field, tv.parts(last.inner).field)
     steps = jnp.where(wanted, DUAL_STEPS, 0)
     completed = complete(problem, {name: x}, shares, index, field, flat, steps)
     # a dual that cannot be completed leaves far more than the root of rounding, one that can, less
@@ -194,12 +207,14 @@ def polish(
     return {name: x}, completed
 
 
-def _shared(problem: Problem, model: Model, duals: tuple[Array, ...], index: int, pair: Pair) -> tuple[Array, ...]:
+def _shared(
+    problem: Problem, tv: TVProblem, duals: tuple[Array, ...], index: int, pair: FlatPoint
+) -> tuple[Array, ...]:
     """The duals of a pair, y given to the constraint whose bound it is."""
     out, left = list(duals), pair.y
     out[index] = pair.field
     for i, (lower, upper, offset) in boxes_of(problem).items():
-        tight_above, tight_below = upper - offset <= model.upper, lower - offset >= model.lower
+        tight_above, tight_below = upper - offset <= tv.upper, lower - offset >= tv.lower
         out[i] = jnp.where(jnp.where(left > 0, tight_above, tight_below), left, 0)
         left = left - out[i]
     return tuple(out)

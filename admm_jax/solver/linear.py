@@ -13,7 +13,13 @@ from admm_jax.solver.vectors import add, add_scaled, dot, dtype_of
 
 
 def normal(problem: Problem, weights: tuple[Array, ...], x: Point) -> Point:
-    """(sum Q^T W Q + sum A_j^T omega_j A_j) x, with omega_j a scalar or elementwise."""
+    """(sum Q^T W Q + sum A_j^T omega_j A_j) x.
+
+    Args:
+        problem: Its quadratics give Q and W, its penalties A.
+        weights: omega_j, one for each penalty: a scalar or of the shape of A_j x.
+        x: The point.
+    """
     out = {name: jnp.zeros_like(value) for name, value in x.items()}
     for quadratic in problem.quadratics:
         out = add(out, quadratic.map.adjoint(quadratic.weight * quadratic.map(x)))
@@ -46,6 +52,16 @@ def conjugate_gradients(
     (Hestenes & Stiefel 1952). A singular system without a solution leaves, in the end, a residual along which the
     curvature is rounding only: it ends there, and not far away. Round zero makes the first residual,
     r_0 = rhs - 1 * operator(x), so that the operator is compiled once.
+
+    Args:
+        operator: Symmetric and positive semidefinite, from point to point.
+        rhs: Of the shapes of x.
+        x: Where it starts.
+        steps: At most so many.
+        tol: Of the residual, relative to the first one.
+        precondition: About the inverse of the operator, symmetric and positive definite.
+        project: An orthogonal projection onto the subspace that x is sought in.
+        floor: Of the residual, relative to the right-hand side; None for none.
     """
     dtype = dtype_of(x)
     zero, infinity = jnp.zeros((), dtype), jnp.full((), jnp.inf, dtype)

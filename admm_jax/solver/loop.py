@@ -16,7 +16,7 @@ from admm_jax.solver.detect import infeasible, unbounded
 from admm_jax.solver.examine import examine
 from admm_jax.solver.plan import Plan
 from admm_jax.solver.rewrite import lift
-from admm_jax.solver.run import HISTORY, Run, duals_of, iterated, shown
+from admm_jax.solver.run import HISTORY, Run, duals_of
 from admm_jax.solver.settings import Settings
 from admm_jax.solver.state import State
 from admm_jax.solver.step import adapt_rho, residuals, step
@@ -48,13 +48,19 @@ def within(certificate: Certificate, settings: Settings) -> Array:
 def check(problem: Problem, inner: Problem, plan: Plan, run: Run, before: State, settings: Settings) -> Run:
     """Certify the current iterate, keep it if it is the best, and decide whether to stop.
 
-    `inner` is the problem that is iterated, which may be a decoupled form of the `problem`.
+    Args:
+        problem: The rewritten problem.
+        inner: The iterated problem, which may be a decoupled form of it.
+        plan: How it is solved.
+        run: Its run, at the iterate.
+        before: The iterate before.
+        settings: The numbers of the run.
     """
     state = run.state
     dtype = dtype_of(state.x)
     residual = residuals(inner, before, state, run.units.point)
     run, point, certificate, expected, estimate = examine(problem, plan, run, settings)
-    if plan.periods is None:
+    if not plan.decoupled:
         awaited = jnp.where(settings.by_estimate, jnp.minimum(estimate, expected), expected)
         ratio = awaited / settings.target
     else:
@@ -64,7 +70,7 @@ def check(problem: Problem, inner: Problem, plan: Plan, run: Run, before: State,
     if not by_gap:  # there is only how far the iterate still moves
         ratio = jnp.maximum(*residual) / settings.target
     following = plan.next_check(state.iteration, ratio)
-    if plan.regions or plan.newton or plan.polish_later:
+    if plan.polisher is not None or plan.polish_later:
         following = jnp.where(settings.polish, jnp.minimum(following, run.polish_at), following)
         following = jnp.maximum(following, state.iteration + 1)
     near = settings.by_estimate & (estimate <= settings.tol) & (certificate.violation <= settings.feasibility_tol)
@@ -76,7 +82,7 @@ def check(problem: Problem, inner: Problem, plan: Plan, run: Run, before: State,
 
     short = certificate.relative_gap if by_gap else jnp.maximum(*residual)
     reached = within(replace(certificate, relative_gap=short), settings)
-    aimed = short if plan.periods is None or not by_gap else estimate
+    aimed = estimate if plan.decoupled and by_gap else short
     overtime = jnp.maximum(OVERTIME * state.iteration, LEAST_OVERTIME).astype(jnp.int32)
     ends = jnp.where(reached, jnp.minimum(run.ends, state.iteration + overtime), run.ends)
     success = reached & ((aimed <= settings.target) | (state.iteration >= ends))
@@ -86,7 +92,7 @@ def check(problem: Problem, inner: Problem, plan: Plan, run: Run, before: State,
     ray_tol = jnp.asarray(1e-6 if dtype == jnp.float64 else 1e-4, dtype)
     empty = infeasible(lifted, tuple(new - old for new, old in steps), zero, ray_tol)
     # without penalties x does not creep away, it lands as far off as rounding lets it
-    ray = shown(problem, plan, subtract(state.x, before.x) if problem.penalties else state.x)
+    ray = plan.x_update.shown(problem, subtract(state.x, before.x) if problem.penalties else state.x)
     endless = unbounded(lifted, ray, ray_tol)
     # what is proved, what seems about to be, and the violation: while any of them falls there is progress
     distance = jnp.stack([short, expected, certificate.violation])
@@ -133,9 +139,17 @@ def check(problem: Problem, inner: Problem, plan: Plan, run: Run, before: State,
 
 
 def advance(problem: Problem, plan: Plan, run: Run, limit: Array, settings: Settings) -> Run:
-    """Iterate until `limit` iterations have been done in all, or a check decides."""
+    """Iterate until `limit` iterations have been done in all, or a check decides.
+
+    Args:
+        problem: The rewritten problem.
+        plan: How it is solved.
+        run: Where it stands.
+        limit: A number of iterations.
+        settings: The numbers of the run.
+    """
     limit = jnp.minimum(limit, settings.max_iterations)
-    inner = iterated(problem, plan)  # once, outside the loop
+    inner = plan.x_update.iterated(problem)  # once, outside the loop
 
     def unfinished(run: Run) -> Array:
         return (run.state.iteration < limit) & (run.status == Status.SOLVE_UNKNOWN.value)

@@ -80,7 +80,7 @@ class Parts:
 
 
 @dataclass(frozen=True)
-class Model:
+class TVProblem:
     """The problem as polishing sees it. `weight` is (1, *shape); `mean` and `constant` are curvatures of f."""
 
     problem: Problem
@@ -128,19 +128,19 @@ class Model:
         return jnp.sum(self.weight * safe_norm(parts.d, (0,), keepdims=True)) - jnp.sum(parts.field * parts.d)
 
 
-def make_model(problem: Problem, rhs: Point) -> Model:
+def tv_problem_of(problem: Problem, rhs: Point) -> TVProblem:
     """Read the one variable's TV and bounds."""
     name, shape = problem.variables[0]
-    _, tv = tv_of(problem)
+    _, variation = tv_of(problem)
     b = rhs[name]
     lower, upper = jnp.full(shape, -jnp.inf, b.dtype), jnp.full(shape, jnp.inf, b.dtype)
     for low, high, offset in boxes_of(problem).values():
         lower, upper = jnp.maximum(lower, low - offset), jnp.minimum(upper, high - offset)
-    weight = jnp.broadcast_to(jnp.asarray(tv.weight, b.dtype), shape)[None]
-    model = Model(problem, b, name, Difference(shape), weight, lower, upper, b, b)
+    weight = jnp.broadcast_to(jnp.asarray(variation.weight, b.dtype), shape)[None]
+    tv = TVProblem(problem, b, name, Difference(shape), weight, lower, upper, b, b)
     probe, ones = probe_signs(shape, b.dtype), jnp.ones_like(b)
-    mean, constant = (jnp.sum(v * model.curve(v)) / b.size for v in (probe, ones))
-    return replace(model, mean=mean, constant=jnp.maximum(mean, constant))
+    mean, constant = (jnp.sum(v * tv.curve(v)) / b.size for v in (probe, ones))
+    return replace(tv, mean=mean, constant=jnp.maximum(mean, constant))
 
 
 def _ends(difference: Difference, e: Array) -> Array:
@@ -154,9 +154,9 @@ def _ends(difference: Difference, e: Array) -> Array:
     return total
 
 
-def _newton(model: Model, inner: Inner, parts: Parts, gradient: Array) -> tuple[Array, Array]:
+def _newton(tv: TVProblem, inner: Inner, parts: Parts, gradient: Array) -> tuple[Array, Array]:
     """The Newton step in x, and pi after it."""
-    sigma, weight = inner.sigma, model.weight
+    sigma, weight = inner.sigma, tv.weight
     length = jnp.where(parts.length > 0, parts.length, 1)
     u = jnp.where(parts.zero, 0, parts.q / length)
     a = inner.direction / jnp.where(weight > 0, weight, 1)
@@ -168,50 +168,57 @@ def _newton(model: Model, inner: Inner, parts: Parts, gradient: Array) -> tuple[
         return stiffness * (d - (u * across + a * along) / 2)
 
     def operator(v: Point) -> Point:
-        d = model.difference(v[model.name])
-        return {model.name: model.curve(v[model.name]) + model.difference.adjoint(edges(d)) + pressed * v[model.name]}
+        d = tv.difference(v[tv.name])
+        return {tv.name: tv.curve(v[tv.name]) + tv.difference.adjoint(edges(d)) + pressed * v[tv.name]}
 
     # steps in the range of Pi are those that a preconditioner Pi C Pi makes; the operator needs no Pi then
     reduced = jnp.any(inner.flat)
     joined = select(reduced, inner.regions, find_regions(jnp.broadcast_to(parts.zero & ~reduced, u.shape)))
     shape = inner.base.shape
     own = stiffness * (1 - u * a)
-    between = own * (model.difference(joined.labels.reshape(shape)) != 0)
-    diagonal = model.mean + _ends(model.difference, own) + pressed
-    on_region = jnp.minimum(model.mean * joined.sizes[joined.labels].reshape(shape), model.constant)
-    coarse = joined.mean(on_region + _ends(model.difference, between) + pressed)
+    between = own * (tv.difference(joined.labels.reshape(shape)) != 0)
+    diagonal = tv.mean + _ends(tv.difference, own) + pressed
+    on_region = jnp.minimum(tv.mean * joined.sizes[joined.labels].reshape(shape), tv.constant)
+    coarse = joined.mean(on_region + _ends(tv.difference, between) + pressed)
     alone = (inner.regions.sizes[inner.regions.labels].reshape(shape) == 1) & ~inner.held
     by_pixel = jnp.where(alone, 1 / jnp.where(diagonal > 0, diagonal, 1), 0)
     by_region = jnp.where(inner.held, 0, 1 / jnp.where(coarse > 0, coarse, 1))
 
     def precondition(r: Point) -> Point:
-        return {model.name: by_pixel * r[model.name] + by_region * joined.mean(r[model.name])}
+        return {tv.name: by_pixel * r[tv.name] + by_region * joined.mean(r[tv.name])}
 
-    zero = {model.name: jnp.zeros_like(gradient)}
-    rhs = {model.name: -gradient}
+    zero = {tv.name: jnp.zeros_like(gradient)}
+    rhs = {tv.name: -gradient}
     tol = jnp.where(reduced, EXACT_TOL, CG_TOL).astype(gradient.dtype)
-    step = conjugate_gradients(operator, rhs, zero, steps=CG_STEPS, tol=tol, precondition=precondition)[model.name]
-    moved = sigma * model.difference(step)
+    step = conjugate_gradients(operator, rhs, zero, steps=CG_STEPS, tol=tol, precondition=precondition)[tv.name]
+    moved = sigma * tv.difference(step)
     outer = (weight * (parts.q + moved) - inner.direction * leading_dot(u, moved)) / length
     return step, project_l2_ball(jnp.where(parts.zero, parts.q + moved, outer), weight, (0,))
 
 
-def minimise(model: Model, inner: Inner, steps: Array) -> tuple[Inner, Array, Array]:
+def minimise(tv: TVProblem, inner: Inner, steps: Array) -> tuple[Inner, Array, Array]:
     """At most `steps` Newton steps, until what is left of the gradient costs a tenth of the gap or is rounding.
 
-    Also the largest entry of the first gradient, and whether the last step promised no more than rounding.
+    Args:
+        tv: The problem.
+        inner: The inner problem, and where it starts.
+        steps: At most so many.
+
+    Returns:
+        (the inner problem at its end, the largest entry of the first gradient, whether the last step promised no more
+        than rounding).
     """
     eps = jnp.finfo(inner.shift.dtype).eps
-    scale = jnp.max(jnp.abs(model.rhs))
+    scale = jnp.max(jnp.abs(tv.rhs))
 
     def look(inner: Inner) -> tuple[Parts, Array]:
-        parts = model.parts(inner)
-        force = model.curve(inner.shift) + inner.force + model.difference.adjoint(parts.field) + parts.y
+        parts = tv.parts(inner)
+        force = tv.curve(inner.shift) + inner.force + tv.difference.adjoint(parts.field) + parts.y
         return parts, inner.project(force)
 
     def body(carry: tuple) -> tuple:
         i, inner, energy, parts, gradient, _, _ = carry
-        step, pi = _newton(model, inner, parts, gradient)
+        step, pi = _newton(tv, inner, parts, gradient)
         slope = jnp.sum(gradient * step)
         slack = 8 * eps * jnp.abs(energy)
 
@@ -221,7 +228,7 @@ def minimise(model: Model, inner: Inner, steps: Array) -> tuple[Inner, Array, Ar
 
         def halve(carry: tuple) -> tuple:
             t = carry[0] / 2
-            return t, model.energy(replace(inner, shift=inner.shift + t * step))
+            return t, tv.energy(replace(inner, shift=inner.shift + t * step))
 
         # the first halving of 2 is the full step
         t, value = lax.while_loop(too_long, halve, (jnp.full_like(energy, 2), jnp.full_like(energy, jnp.inf)))
@@ -229,11 +236,11 @@ def minimise(model: Model, inner: Inner, steps: Array) -> tuple[Inner, Array, Ar
         new = replace(inner, shift=inner.shift + t * step, direction=inner.direction + t * (pi - inner.direction))
         parts, after = look(new)
         charge = RADIUS * jnp.max(jnp.abs(new.x)) * jnp.sum(jnp.abs(after))
-        enough = (charge <= model.gap(parts) / 10) | (jnp.max(jnp.abs(after)) <= eps * scale)
+        enough = (charge <= tv.gap(parts) / 10) | (jnp.max(jnp.abs(after)) <= eps * scale)
         return i + 1, new, value, parts, after, -slope <= slack, enough
 
     parts, gradient = look(inner)
     no = jnp.zeros((), bool)
-    start = jnp.zeros((), jnp.int32), inner, model.energy(inner), parts, gradient, no, no
+    start = jnp.zeros((), jnp.int32), inner, tv.energy(inner), parts, gradient, no, no
     _, inner, *_, still, _ = lax.while_loop(lambda carry: (carry[0] < steps) & ~carry[-1], body, start)
     return inner, jnp.max(jnp.abs(gradient)), still

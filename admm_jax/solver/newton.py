@@ -31,8 +31,8 @@ from admm_jax.problem import Problem
 from admm_jax.pytree import pytree_dataclass, replace
 from admm_jax.solver.reach import RADIUS
 from admm_jax.solver.rewrite import VECTOR, matrix_of
-from admm_jax.solver.state import Workspace
 from admm_jax.solver.vectors import select
+from admm_jax.solver.x_update import Workspace
 
 TRIALS = 150  # evaluations of the inner problem in all
 TRIALS_OF_SMALL = 500  # where one takes microseconds, and what it settles spares hundreds of iterations
@@ -110,7 +110,12 @@ def polish(
 ) -> tuple[Array, tuple[Array, ...], tuple[Array, ...]]:
     """(x, p) of a dense lifted problem -> a more accurate x, and (e, p) stationary to rounding, p in dom g*.
 
-    `rho` is the penalty parameter to start from; it grows while the multipliers still move.
+    Args:
+        problem: The dense lifted problem, of n unknowns.
+        workspace: Its Gram matrices.
+        x: Where it starts, (n,).
+        p: Duals to start from, one array for each penalty.
+        rho: The penalty parameter to start from; it grows while the multipliers still move.
     """
     gram, cost = workspace.gram, problem.linear[VECTOR]
     dtype, eps = x.dtype, jnp.finfo(x.dtype).eps

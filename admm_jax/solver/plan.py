@@ -12,7 +12,11 @@ from jax import Array
 from admm_jax.problem import Problem
 from admm_jax.solver import regions
 from admm_jax.solver.decouple import periods_of
+from admm_jax.solver.own_x_update import Preconditioned, Solve
+from admm_jax.solver.polisher import NewtonOnMatrices, Polisher, polisher_of
 from admm_jax.solver.rewrite import inner_shape
+from admm_jax.solver.x_update import XUpdate
+from admm_jax.solver.x_update_forms import Cholesky, ConjugateGradients, FourierDiagonal
 
 DENSE_VARIABLES = 400  # above it one factorisation costs more than a handful of matrix-free products
 SMALLEST_IMAGE = 64  # pixels
@@ -33,13 +37,12 @@ TRANSFORMS_BEYOND_FROM = 20.0
 class Plan:
     """Static choices of the solver.
 
-    `dense`: one vector, matrices, a factorised x-update and Newton polishing; else matrix-free, conjugate gradients
-    and polishing on the flat regions. `cg_steps` and `prox_steps` are inner iterations of one step, both warm-started.
+    `x_update` decides what form the problem is solved in, too. `prox_steps` are the inner iterations of a prox that is
+    no closed form, which is warm-started. A program without `polisher` may stand in for one that has it as long as no
+    iterate is polished: it is sooner compiled (`polish_later`).
     """
 
-    dense: bool
-    cg_steps: int = 16
-    cg_tol: float = 0.15  # reduction of the residual that ends a warm-started x-update early
+    x_update: XUpdate
     prox_steps: int = 10
     prox_growth: int = 10  # one more step after so many iterations
     most_prox_steps: int = 200
@@ -51,14 +54,12 @@ class Plan:
     rho_tolerance: float = 20.0  # rho moves when sqrt(primal / dual residual) is this far from 1
     promise_factor: float = 2.0  # what a certificate finds is rarely better than this many times its promise
     promise_kept: float = 3.0  # what it finds is this many times as a rule
-    regions: bool = False  # polishing on flat regions applies
-    newton: bool = False  # polishing by Newton's method on matrices that are formed for it
+    polisher: Polisher | None = None  # None: matrix-free iterates are certified as they are
     polish_below: float = 1e-5  # the tolerance below which it pays
     first_polish: int = 50
-    polish_later: bool = False  # a program without polishing, to be followed from `first_polish` on by one that has it
+    polish_later: bool = False  # a program without `polisher`, to be followed from `first_polish` on by one that has it
     polish_every: int = 15
     sequential: bool = False  # under `vmap`, one problem after another
-    periods: tuple[int, int] | None = None  # decoupled, with an x-update that is diagonal in Fourier with these periods
     least_patience: int = 500  # iterations without progress that are granted in any case
     unroll: int = 0  # so many iterations exactly, to be differentiated one by one; 0: iterate until the gap is reached
     derivative_nan: bool = True  # a derivative that has no basis becomes NaN
@@ -75,25 +76,30 @@ class Plan:
         return iteration + jnp.minimum(ahead, 500).astype(jnp.int32)
 
     @property
-    def x_update(self) -> str:
-        """The x-update in words."""
-        if self.dense:
-            return "Cholesky factorisation, renewed when rho changes"
-        if self.periods is not None:
-            return f"exact, in transforms of {self.periods[0]}×{self.periods[1]} (mask decoupling)"
-        return f"up to {self.cg_steps} conjugate gradient steps, warm-started"
+    def dense(self) -> bool:
+        """Whether the problem is one of matrices over one vector (`XUpdate.dense`)."""
+        return self.x_update.dense
+
+    @property
+    def decoupled(self) -> bool:
+        """Whether points are known by an estimate more than by a certificate (`XUpdate.decoupled`)."""
+        return self.x_update.decoupled
 
 
-def make_plan(problem: Problem) -> Plan:
-    """Choose by size: small problems are factorised, images are not."""
-    if problem.size <= DENSE_VARIABLES and matrices_fit(problem):
-        return Plan(dense=True, rho_tolerance=3.0)
-    periods = periods_of(problem)
+def make_plan(problem: Problem, own: Solve | None = None) -> Plan:
+    """Choose by size: small problems are factorised, images are not.
+
+    With an x-update of the user's own (see `own_x_update`) it is by conjugate gradients, whatever the size.
+    """
+    if own is None and problem.size <= DENSE_VARIABLES and matrices_fit(problem):
+        return Plan(Cholesky(), rho_tolerance=3.0)
+    periods = periods_of(problem) if own is None else None
     if periods is not None and transforms_pay(problem):
-        return Plan(dense=False, periods=periods, least_patience=100)
+        return Plan(FourierDiagonal(periods), least_patience=100)
+    x_update = ConjugateGradients() if own is None else Preconditioned(function=own)
     isotropic = any(regions.is_isotropic(penalty) for penalty in problem.penalties)
     below = ISOTROPIC_POLISH_BELOW if isotropic else Plan.polish_below
-    return polishing(Plan(dense=False, polish_below=below), problem)
+    return polishing(Plan(x_update, polish_below=below), problem)
 
 
 def matrices_fit(problem: Problem) -> bool:
@@ -118,9 +124,10 @@ def transforms_pay(problem: Problem) -> bool:
 
 
 def polishing(plan: Plan, problem: Problem) -> Plan:
-    """The plan with polishing, on flat regions or by Newton's method, where it applies."""
-    if plan.dense or plan.periods is not None:
+    """The plan with a polisher where one applies. Dense problems have Newton's method in any case."""
+    if plan.dense or plan.decoupled:
         return plan
     if problem.penalties and problem.size <= NEWTON_VARIABLES and matrices_fit(problem):
-        return dataclasses.replace(plan, newton=True, first_polish=NEWTON_FROM, polish_below=math.inf)
-    return dataclasses.replace(plan, regions=regions.applies(problem))
+        newton = NewtonOnMatrices()
+        return dataclasses.replace(plan, polisher=newton, first_polish=NEWTON_FROM, polish_below=math.inf)
+    return dataclasses.replace(plan, polisher=polisher_of(problem))

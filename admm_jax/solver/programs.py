@@ -34,7 +34,7 @@ def _slices_at_data(problem: Problem) -> bool:
 
 
 @cache
-def known(platform: str, effort: str) -> dict[str, Any] | None:
+def compiler_options(platform: str, effort: str) -> dict[str, Any] | None:
     """The compiler options for "little" or "some" effort, without those that this XLA does not have.
 
     Another version of XLA has other options, and those above are for CPUs.
@@ -71,7 +71,7 @@ class Program:
         self.jitted = cache(self._jitted)
 
     def _jitted(self, effort: str | None, platform: str) -> Callable[..., Any]:
-        options = None if effort is None else known(platform, effort)
+        options = None if effort is None else compiler_options(platform, effort)
         return jax.jit(self.function, static_argnames=self.static, compiler_options=options)
 
     def _effort(self, problem: Problem, plan: Plan) -> str | None:

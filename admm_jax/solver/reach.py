@@ -83,9 +83,14 @@ def own_bounds(problem: Problem, x: Point) -> tuple[Point, Point]:
 
 
 def reach_of(problem: Problem, x: Point, unit: Array, magnitude: Point, assumed: tuple[Point, Point]) -> Reach:
-    """The reach of x, whose size is at least the `unit`, among minimisers with values in the range `assumed`.
+    """The reach of x among minimisers with values in the range that is assumed.
 
-    `magnitude`: what the stationarity is a sum of.
+    Args:
+        problem: The lifted problem.
+        x: The point.
+        unit: The least that entries of x count as.
+        magnitude: What the stationarity is a sum of (`stationarity_magnitude`), of the shapes of x.
+        assumed: (lower, upper), scalars by variable, infinite where nothing is assumed.
     """
     lower, upper = own_bounds(problem, x)
     # a range that leaves out x itself is no range of its minimisers
@@ -167,24 +172,24 @@ def price(
     cost = bounded_price(reach, x, problem.linear)  # what the linear cost may gain, which the level does not count
     level = positive + cost
     for name, part in force.items():
-        known = jnp.isfinite(bounded[name])
-        rest = jnp.where(known, 0, part)
-        noisy = jnp.abs(rest) <= reach.noise[name]
+        finite = jnp.isfinite(bounded[name])
+        left = jnp.where(finite, 0, part)
+        noisy = jnp.abs(left) <= reach.noise[name]
         # the force itself is known to some units of rounding of its sum; of images, whose sums are short, that is not
         # charged: it would be more than float32 has to tell of so many pixels
-        unknown = jnp.where(known, 0, 0 if _has_level(problem, name) else UNCERTAIN * reach.noise[name] / ROUNDING)
-        larger = jnp.where(rest < 0, rest - unknown, rest + unknown)
+        error = jnp.where(finite, 0, 0 if _has_level(problem, name) else UNCERTAIN * reach.noise[name] / ROUNDING)
+        larger = jnp.where(left < 0, left - error, left + error)
         rounding = jnp.where(jnp.all(noisy), RADIUS * jnp.sum(jnp.abs(larger) * reach.size[name]), jnp.inf)
-        by_level = _by_rows(problem, x, larger, level) if name == VECTOR else _unpriced(rest)
+        by_level = _by_rows(problem, x, larger, level) if name == VECTOR else _unpriced(left)
         if _has_level(problem, name):
 
-            def tightened(i: Array, before: Array, name: str = name, rest: Array = rest) -> Array:
+            def tightened(i: Array, before: Array, name: str = name, left: Array = left) -> Array:
                 near = jnp.where(i == 0, level, fenchel + before)  # at first only the level is known
                 less = jnp.where(i == 0, 0, _least(problem, e, near))
-                return jnp.minimum(before, _by_level(problem, x, reach, name, rest, level - less, jnp.sqrt(2 * near)))
+                return jnp.minimum(before, _by_level(problem, x, reach, name, left, level - less, jnp.sqrt(2 * near)))
 
             by_level = lax.fori_loop(0, 1 + TIGHTENINGS, tightened, by_level)  # a loop: compiled once
-        total = total + jnp.sum(jnp.where(known, bounded[name], 0)) + jnp.minimum(rounding, by_level)
+        total = total + jnp.sum(jnp.where(finite, bounded[name], 0)) + jnp.minimum(rounding, by_level)
     return total
 
 

@@ -172,10 +172,14 @@ def tv_of(problem: Problem) -> tuple[int, Variation]:
 def polish(
     problem: Problem, rhs: Point, point: Point, duals: tuple[Array, ...], target: Array
 ) -> tuple[Point, tuple[Array, ...]]:
-    """The polished point and duals for it, from a point and the lifted problem's duals.
+    """The polished point and duals for it.
 
-    `rhs` is Q^T W d - c. The point is meant to come out of the prox, so that it is inside its bounds. `target`: the
-    relative gap that is wanted, to which the region values need not be more exact.
+    Args:
+        problem: The problem, not lifted: one image with an anisotropic total variation and bounds.
+        rhs: sum Q^T W d - c, of the shapes of x.
+        point: Where it starts: out of the prox, so that it is inside its bounds.
+        duals: Of the lifted problem, one array for each penalty.
+        target: The relative gap that is wanted; the values of the regions need not be more exact.
     """
     name, shape = problem.variables[0]
     tv_index, tv = tv_of(problem)
@@ -260,7 +264,17 @@ def complete(
     flat: Array,
     steps: Array | int = DUAL_STEPS,
 ) -> tuple[Array, ...]:
-    """Duals for a polished point: the field on the flat edges as it leaves least for the bounds to bear, and that."""
+    """Duals for a polished point: the field on the flat edges as it leaves least for the bounds to bear, and that.
+
+    Args:
+        problem: The problem, not lifted.
+        point: The polished point.
+        duals: The duals before, one array for each penalty.
+        tv_index: Which penalty is the total variation.
+        field: Its dual, (ndim, *shape), known where x is not flat and a start elsewhere.
+        flat: Where it is not known: (ndim, *shape), or (1, *shape) by pixel.
+        steps: Of accelerated projected gradients, at most.
+    """
     ((name, x),) = point.items()
     zero = {name: jnp.zeros_like(x)}
     e = tuple(q.map(point) - q.data for q in problem.quadratics)

@@ -23,8 +23,15 @@ from admm_jax.problem import LinearMap, Penalty, Point, Problem
 from admm_jax.solver.vectors import dtype_of
 
 
-def known(linear_map: LinearMap, x: Point, error: Point, offset: Array | float) -> tuple[Array, Array]:
-    """(v, delta): A x + offset, and what it is known to within where x is known to within `error`."""
+def value_and_error(linear_map: LinearMap, x: Point, error: Point, offset: Array | float) -> tuple[Array, Array]:
+    """(v, delta): A x + offset, and what it is known to within.
+
+    Args:
+        linear_map: A.
+        x: The point.
+        error: What x is known to within, of its shapes.
+        offset: A scalar or of the shape of A x.
+    """
     total = jnp.broadcast_to(jnp.asarray(offset, dtype_of(x)), linear_map.out_shape)
     delta = jnp.zeros_like(total)
     for chain in linear_map.chains:
@@ -75,19 +82,24 @@ def floor(problem: Problem, x: Point, size: Array) -> tuple[Array, Array]:
 
     It may not where a term lies above its own floor and there is no linear cost or constant that could cancel it: a
     small residual can be told well beside a large variation that is zero.
+
+    Args:
+        problem: The lifted problem.
+        x: The point.
+        size: The least that an entry of x counts as, a scalar.
     """
     eps = jnp.finfo(dtype_of(x)).eps
     error = {name: eps * jnp.maximum(jnp.abs(value), size) for name, value in x.items()}
-    rest = eps * jnp.abs(jnp.asarray(problem.constant, dtype_of(x)))
+    affine = eps * jnp.abs(jnp.asarray(problem.constant, dtype_of(x)))
     for name, cost in problem.linear.items():
-        rest = rest + jnp.sum(jnp.abs(cost) * error[name])
-    total, zero = rest, jnp.ones((), bool)
+        affine = affine + jnp.sum(jnp.abs(cost) * error[name])
+    total, zero = affine, jnp.ones((), bool)
     for quadratic in problem.quadratics:
-        r, delta = known(quadratic.map, x, error, -quadratic.data)
+        r, delta = value_and_error(quadratic.map, x, error, -quadratic.data)
         least = jnp.sum(quadratic.weight * (jnp.abs(r) + delta / 2) * delta)
         total, zero = total + least, zero & (jnp.sum(quadratic.weight * r**2) / 2 <= least)
     for penalty in problem.penalties:
-        v, delta = known(penalty.map, x, error, penalty.offset)
+        v, delta = value_and_error(penalty.map, x, error, penalty.offset)
         least = rise(penalty, v, delta)
         total, zero = total + least, zero & (penalty.function(v) <= least)
-    return total, zero | (rest > 0)
+    return total, zero | (affine > 0)

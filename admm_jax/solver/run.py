@@ -14,8 +14,9 @@ from admm_jax.solver.certificate import Certificate, Units, initial_units
 from admm_jax.solver.equilibrate import Scaling, unscaled
 from admm_jax.solver.plan import Plan
 from admm_jax.solver.settings import Settings
-from admm_jax.solver.state import State, Workspace, data_point, initial_rho, initial_state, make_workspace
+from admm_jax.solver.state import State, data_point, initial_rho, initial_state
 from admm_jax.solver.value_range import assumed_range, needed
+from admm_jax.solver.x_update import Workspace
 from admm_jax.status import Status
 
 ENDLESS = 2**31 - 1
@@ -52,16 +53,6 @@ class Run:
     seen_at: Array
     status: Array
     history: Array  # (HISTORY, fields of History)
-
-
-def iterated(problem: Problem, plan: Plan) -> Problem:
-    """The problem that the steps are of: as it is, or decoupled."""
-    return problem if plan.periods is None else decouple.decouple(problem, plan.periods)
-
-
-def shown(problem: Problem, plan: Plan, x: Point) -> Point:
-    """A point of the problem that is iterated, as one of the problem itself."""
-    return x if plan.periods is None else decouple.leave(problem, x)
 
 
 def duals_of(problem: Problem, state: State) -> tuple[Array, ...]:
@@ -108,21 +99,29 @@ def begin(
 
     The iterate and the duals of a state go on, its rho does not: it is proportional to lam, and that of another lam
     costs several times the iterations that the start saves.
+
+    Args:
+        problem: The rewritten problem.
+        plan: How it is solved.
+        dtype: Of the solve.
+        settings: The numbers of the run.
+        x: Where it starts, of the shapes of the rewritten problem.
+        state: Of an earlier solve; None for none.
+        scaling: The units of the problem; None where they are the user's.
     """
     scaling = unscaled(problem, dtype) if scaling is None else scaling
-    workspace, inner = make_workspace(problem, plan, dtype), iterated(problem, plan)
+    x_update = plan.x_update
+    workspace, inner = x_update.workspace(problem, dtype, scaling), x_update.iterated(problem)
     data, curvature = data_point(problem, workspace.rhs)
-    automatic = initial_rho(problem, workspace, data, curvature)
+    automatic = initial_rho(problem, workspace.rhs, data, curvature)
     rho = jnp.where(settings.rho > 0, settings.rho * scaling.stiffness, automatic).astype(dtype)
-    start = scaling.enter(x)
-    if plan.periods is not None:
-        start = decouple.enter(decouple.observed_start(problem, start), plan.periods)
-    ratios = () if plan.periods is None else decouple.ratios(inner, rho)
-    fresh = current = replace(initial_state(inner, plan, workspace, rho, start), ratios=ratios)
+    start = x_update.begin(problem, scaling.enter(x))
+    first = initial_state(inner, rho, x_update.factor(workspace, rho), start)
+    fresh = current = replace(first, ratios=x_update.ratios(inner, rho))
     if state is not None:
         entered = scaling.enter_state(state)
         current = replace(entered, factor=fresh.factor, rho=rho, iteration=fresh.iteration, ratios=fresh.ratios)
-    infinity, point = jnp.full((), jnp.inf, dtype), shown(problem, plan, current.x)
+    infinity, point = jnp.full((), jnp.inf, dtype), x_update.shown(problem, current.x)
     lifted_duals = tuple(jnp.zeros_like(p) for p in duals_of(problem, current))
     units = replace(initial_units(problem, data), **assumed_range(problem, plan, settings, scaling))
     return Run(

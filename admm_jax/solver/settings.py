@@ -49,9 +49,15 @@ class Settings:
 
 
 def settings_for(options: Mapping[str, Any], dtype: np.dtype, plan: Plan | None = None) -> Settings:
-    """The settings of a run in `dtype`, automatic ones filled in. Options may be traced numbers."""
+    """The settings of a run, automatic ones filled in.
+
+    Args:
+        options: By name; they may be traced numbers.
+        dtype: Of the solve.
+        plan: How the problem is solved, where tolerances depend on it; None for what most have.
+    """
     gap, feasibility = TOLERANCES[8 if dtype.itemsize >= 8 else 4]
-    gap = DECOUPLED if plan is not None and plan.periods is not None else gap
+    gap = DECOUPLED if plan is not None and plan.decoupled else gap
     polish_below = Plan.polish_below if plan is None else plan.polish_below
     tol = options["tol"] if options["tol"] is not None else gap
     feasibility_tol = options["feasibility_tol"] if options["feasibility_tol"] is not None else feasibility
@@ -83,6 +89,6 @@ def finishing(settings: Settings, plan: Plan, *, curved: bool) -> Settings:
     Of a decoupled problem the target is of the estimate of the gap.
     """
     dtype = settings.target.dtype
-    table = FINISHED_ESTIMATE if plan.periods is not None else FINISHED_CURVED if curved else FINISHED
+    table = FINISHED_ESTIMATE if plan.decoupled else FINISHED_CURVED if curved else FINISHED
     target = np.asarray(table[8 if dtype.itemsize >= 8 else 4], dtype)
     return replace(settings, target=jnp.minimum(settings.target, target), polish=jnp.ones_like(settings.polish))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 import jax
@@ -16,14 +15,15 @@ from admm_jax.operators.base import Operator
 from admm_jax.problem import Chain, LinearMap, Penalty, Point, Problem, Quadratic
 from admm_jax.pytree import replace
 from admm_jax.solution import History, Solution
+from admm_jax.solver import own_x_update
 from admm_jax.solver.equilibrate import Scaling, equilibrate, find_scaling
 from admm_jax.solver.loop import advance, within
 from admm_jax.solver.plan import Plan, make_plan
 from admm_jax.solver.programs import Program
-from admm_jax.solver.rewrite import VECTOR, densify, flatten, lift, unflatten
 from admm_jax.solver.run import Run, begin
 from admm_jax.solver.settings import Settings
 from admm_jax.solver.state import State
+from admm_jax.solver.x_update_forms import ConjugateGradients
 from admm_jax.status import Status
 
 NO_LIMIT = np.iinfo(np.int32).max
@@ -74,11 +74,20 @@ def one_by_one(plan: Plan) -> bool:
 
 
 def prepare(problem: Problem, options: Mapping[str, Any], dtype: Any = None) -> tuple[Problem, Plan, np.dtype]:
-    """The problem as the compiled program takes it: one dtype, no labels, operators chosen; its static `options`."""
+    """The problem as the compiled program takes it (one dtype, no labels, operators chosen), its plan, its dtype.
+
+    Args:
+        problem: As the model makes it.
+        options: By name; the static ones become a part of the plan.
+        dtype: Of the solve; None for that of the problem's arrays.
+    """
     dtype = common_dtype(problem) if dtype is None else np.dtype(dtype)
-    plan = make_plan(problem)
-    if options["derivative"] == "unroll":  # it differentiates the steps of the problem as it stands
-        plan = dataclasses.replace(plan, periods=None)
+    own = options["x_update"]
+    if own is not None:
+        own_x_update.check(own, problem, dtype)
+    plan = make_plan(problem, own)
+    if options["derivative"] == "unroll" and plan.decoupled:  # it differentiates the steps of the problem as it stands
+        plan = dataclasses.replace(plan, x_update=ConjugateGradients())
     batching = str(options["batching"])
     plan = dataclasses.replace(
         plan,
@@ -93,41 +102,41 @@ def prepare(problem: Problem, options: Mapping[str, Any], dtype: Any = None) -> 
 
 def fits(state: Any, problem: Problem, plan: Plan) -> bool:
     """Whether a state, that of a solution with the same variables, belongs to a problem of this structure."""
-    splits: list[tuple[int, ...]] = []
-    fields: list[tuple[int, ...]] = []
-    if plan.periods is not None:
-        frames = [plan.periods] * (len(problem.penalties) + len(problem.quadratics))
-        return isinstance(state, State) and [np.shape(z) for z in state.z] == frames
-    for penalty in problem.penalties:
-        shape, function = penalty.map.out_shape, penalty.function
-        if plan.dense:
-            op, function = function.inner(shape)
-            shape = shape if op is None else op.out_shape
-        splits.append(shape)
-        fields.append(jax.eval_shape(partial(function.memory, shape, np.float32)).shape)
-    if not isinstance(state, State):
+
+    def splits(q: Problem) -> list[tuple[Array, Array]]:
+        """z of each split, and what its prox remembers."""
+        inner = plan.x_update.iterated(plan.x_update.rewritten(q, jnp.dtype(jnp.float32)))
+        shapes = [(penalty.map.out_shape, penalty.function) for penalty in inner.penalties]
+        return [(jnp.zeros(shape), function.memory(shape, np.float32)) for shape, function in shapes]
+
+    if not isinstance(state, State) or len(state.z) != len(state.fields):
         return False
-    return [np.shape(z) for z in state.z] == splits and [np.shape(f) for f in state.fields] == fields
-
-
-def internal(problem: Problem, plan: Plan, dtype: np.dtype) -> Problem:
-    """The problem that is iterated on."""
-    return densify(lift(problem), jnp.dtype(dtype)) if plan.dense else problem
+    wanted = [(z.shape, field.shape) for z, field in jax.eval_shape(splits, problem)]
+    return [(np.shape(z), np.shape(field)) for z, field in zip(state.z, state.fields, strict=True)] == wanted
 
 
 def start_run(
     problem: Problem, settings: Settings, x: Point, state: State | None, *, plan: Plan, dtype: np.dtype
 ) -> tuple[Problem, Run]:
-    """The iterated problem, in units of its own, and a run at its beginning."""
-    plain = internal(problem, plan, dtype)
-    scaling = find_scaling(plain, plan, jnp.dtype(dtype))
-    inner = equilibrate(plain, plan, scaling)
-    point = {VECTOR: flatten(problem, x)} if plan.dense else x
+    """The rewritten problem, in units of its own, and a run at its beginning.
+
+    Args:
+        problem: As `prepare` made it.
+        settings: The numbers of the run.
+        x: Where it starts, of the shapes of the user's problem.
+        state: Of an earlier solve; None for none.
+        plan: How it is solved.
+        dtype: Of the solve.
+    """
+    plain = plan.x_update.rewritten(problem, jnp.dtype(dtype))
+    scaling = find_scaling(plain, jnp.dtype(dtype), dense=plan.dense)
+    inner = equilibrate(plain, scaling, dense=plan.dense)
+    point = plan.x_update.enter(problem, x)
     return inner, begin(inner, plan, jnp.dtype(dtype), settings, point, state, scaling)
 
 
 def _resume(problem: Problem, run: Run, limit: Array, settings: Settings, *, plan: Plan) -> Run:
-    """Go on until `limit` iterations in all; `problem` is the iterated one."""
+    """Go on until `limit` iterations in all; `problem` is the rewritten one."""
     return advance(problem, plan, run, limit, settings)
 
 
@@ -170,7 +179,7 @@ def in_stages(
     problem: Problem, settings: Settings, x: Point, state: State | None, *, plan: Plan, dtype: np.dtype
 ) -> tuple[Solution, Scaling]:
     """As `solve`, of numbers that are known: polishing, most of the compiling, waits until a run comes to it."""
-    early = dataclasses.replace(plan, newton=False, polish_later=True)
+    early = dataclasses.replace(plan, polisher=None, polish_later=True)
     limit = np.asarray(min(plan.first_polish - 1, int(settings.max_iterations)), np.int32)
     inner, run = launch(problem, settings, x, state, limit, plan=early, dtype=dtype)
     if int(run.status) == Status.SOLVE_UNKNOWN.value and int(run.state.iteration) < int(settings.max_iterations):
@@ -183,7 +192,7 @@ def finish(problem: Problem, run: Run, status: Any, *, plan: Plan) -> Solution:
     scaling, certificate = run.scaling, run.certificate
     point = scaling.leave(run.point)
     return Solution(
-        values=unflatten(problem, point[VECTOR]) if plan.dense else point,
+        values=plan.x_update.leave(problem, point),
         objective=certificate.objective / scaling.cost,
         gap=certificate.relative_gap,
         range=run.range,

@@ -47,7 +47,13 @@ def _large(problem: Problem) -> list[tuple[Window, Array]]:
 
 
 def preconditioner(problem: Problem, weights: tuple[Array, ...], x: Point) -> Callable[[Point], Point] | None:
-    """M^-1 for `normal(problem, weights, .)`, None where no convolution would make it worth its transforms."""
+    """M^-1 for `normal(problem, weights, .)`, None where no convolution would make it worth its transforms.
+
+    Args:
+        problem: The lifted problem.
+        weights: omega, one for each penalty; their means stand for them.
+        x: A point, for its dtype.
+    """
     found = _large(problem)
     if len(problem.variables) != 1 or not found:
         return None
@@ -84,7 +90,16 @@ def solve_normal(
     steps: Array | int,
     tol: Array | float,
 ) -> Point:
-    """Solve `normal(problem, weights, x) = rhs` from x, preconditioned where that pays."""
+    """Solve `normal(problem, weights, x) = rhs` from x, preconditioned where that pays.
+
+    Args:
+        problem: The lifted problem.
+        weights: omega, one for each penalty.
+        rhs: Of the shapes of x.
+        x: Where it starts.
+        steps: Conjugate gradient steps, at most.
+        tol: Of the residual, relative to the first one.
+    """
     operator = partial(normal, problem, weights)
     fitting = preconditioner(problem, weights, x) or (lambda r: r)
     return conjugate_gradients(operator, rhs, x, steps=steps, tol=tol, precondition=fitting)

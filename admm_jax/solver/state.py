@@ -1,17 +1,14 @@
-"""The iteration's named state, what is computed once beside it, and where it starts."""
+"""The iteration's named state, and where it starts."""
 
 from __future__ import annotations
 
 import math
 
 import jax.numpy as jnp
-import jax.scipy.linalg as jsl
 from jax import Array
 
 from admm_jax.problem import Point, Problem
 from admm_jax.pytree import pytree_dataclass
-from admm_jax.solver.plan import Plan
-from admm_jax.solver.rewrite import VECTOR, matrix_of
 from admm_jax.solver.vectors import add, add_scaled, dot, dtype_of
 
 # rho for TV, in units of (weight) / (root mean square of the data) * sqrt(mean / largest eigenvalue of the quadratics),
@@ -48,15 +45,6 @@ def rhos_of(problem: Problem, state: State) -> tuple[Array, ...]:
     return tuple(state.rho * ratio for ratio in state.ratios)
 
 
-@pytree_dataclass
-class Workspace:
-    """Computed once for a problem: the constant right-hand side and, in dense form, the Gram matrices."""
-
-    rhs: Point  # sum Q^T W d - c
-    gram: Array  # sum Q^T W Q + regularisation (dense), else size 0
-    penalty_gram: Array  # sum A^T A (dense), else size 0
-
-
 def offset_of(penalty_map_shape: tuple[int, ...], offset: Array, dtype: jnp.dtype) -> Array:
     """b as an array of the map's shape."""
     return jnp.broadcast_to(jnp.asarray(offset, dtype), penalty_map_shape)
@@ -71,35 +59,6 @@ def right_hand_side(problem: Problem, dtype: jnp.dtype) -> Point:
     return {k: v - problem.linear[k] if k in problem.linear else v for k, v in rhs.items()}
 
 
-def make_workspace(problem: Problem, plan: Plan, dtype: jnp.dtype) -> Workspace:
-    """The parts of the x-update that no iteration changes."""
-    rhs = right_hand_side(problem, dtype)
-    empty = jnp.zeros((0, 0), dtype)
-    if not plan.dense:
-        return Workspace(rhs, empty, empty)
-    n = rhs[VECTOR].size
-    gram = jnp.zeros((n, n), dtype)
-    for quadratic in problem.quadratics:
-        q = matrix_of(quadratic.map)
-        weight = jnp.broadcast_to(quadratic.weight, quadratic.map.out_shape).astype(dtype)
-        gram = gram + q.T @ (weight.ravel()[:, None] * q)
-    penalty_gram = jnp.zeros((n, n), dtype)
-    for penalty in problem.penalties:
-        a = matrix_of(penalty.map)
-        penalty_gram = penalty_gram + a.T @ a
-    return Workspace(rhs, gram, penalty_gram)
-
-
-def factorise(workspace: Workspace, plan: Plan, rho: Array) -> Array:
-    """Cholesky factor of the x-update's matrix for this rho, with a shift that makes a singular model solvable."""
-    if not plan.dense:
-        return workspace.gram
-    matrix = workspace.gram + rho * workspace.penalty_gram
-    trace = jnp.trace(matrix)
-    shift = jnp.where(trace > 0, jnp.finfo(matrix.dtype).eps * 16 * trace, 1)
-    return jsl.cholesky(matrix + shift * jnp.eye(matrix.shape[0], dtype=matrix.dtype), lower=True)
-
-
 def data_point(problem: Problem, rhs: Point) -> tuple[Point, Array]:
     """The steepest-descent point of the quadratics from zero: what the data say of x's size; and its curvature."""
     dtype = dtype_of(rhs)
@@ -111,11 +70,17 @@ def data_point(problem: Problem, rhs: Point) -> tuple[Point, Array]:
     return add_scaled(problem.zeros(dtype), length, rhs), curvature
 
 
-def initial_rho(problem: Problem, workspace: Workspace, x: Point, curvature: Array) -> Array:
+def initial_rho(problem: Problem, rhs: Point, x: Point, curvature: Array) -> Array:
     """A penalty parameter with the right units: (size of the duals) / (size of the split quantities).
 
     Image and weights scaled together leave it as it is. The primal size is that of A x + b at the steepest-descent
-    point x of the quadratics (`data_point`); the dual size is the weight for TV and the data's gradient for the rest.
+    point x of the quadratics (`data_point`); the dual size is the weight for TV and the data's gradient for all others.
+
+    Args:
+        problem: The rewritten problem.
+        rhs: sum Q^T W d - c, of the shapes of x.
+        x: Of `data_point`.
+        curvature: Of `data_point`.
     """
     dtype = dtype_of(x)
     tiny = jnp.finfo(dtype).tiny
@@ -124,7 +89,7 @@ def initial_rho(problem: Problem, workspace: Workspace, x: Point, curvature: Arr
     for quadratic in problem.quadratics:
         trace = trace + jnp.sum(quadratic.weight * quadratic.map(sparse) ** 2)
     mean = trace / dot(sparse, sparse)
-    squared = dot(workspace.rhs, workspace.rhs)
+    squared = dot(rhs, rhs)
     largest = curvature / jnp.maximum(squared, tiny)
     gradient = jnp.sqrt(squared / problem.size)
     logs = []
@@ -162,11 +127,17 @@ def _impulses(shape: tuple[int, ...], dtype: jnp.dtype) -> Array:
     return (jnp.arange(size) % min(IMPULSES, size) == size // 2 % min(IMPULSES, size)).astype(dtype).reshape(shape)
 
 
-def initial_state(problem: Problem, plan: Plan, workspace: Workspace, rho: Array, x: Point) -> State:
-    """Start at `x` with z = A x + b and zero duals."""
+def initial_state(problem: Problem, rho: Array, factor: Array, x: Point) -> State:
+    """Start at `x` with z = A x + b and zero duals.
+
+    Args:
+        problem: The problem that is iterated.
+        rho: A scalar.
+        factor: What the x-update has computed for this rho (`XUpdate.factor`).
+        x: The point.
+    """
     dtype = rho.dtype
     z = tuple(p.map(x) + offset_of(p.map.out_shape, p.offset, dtype) for p in problem.penalties)
     y = tuple(jnp.zeros_like(v) for v in z)
     fields = tuple(p.function.memory(v.shape, dtype) for p, v in zip(problem.penalties, z, strict=True))
-    factor = factorise(workspace, plan, rho)
     return State(x=x, z=z, y=y, fields=fields, rho=rho, factor=factor, iteration=jnp.zeros((), jnp.int32))

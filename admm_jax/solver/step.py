@@ -16,14 +16,21 @@ from jax import Array
 from admm_jax.problem import Problem
 from admm_jax.pytree import replace
 from admm_jax.solver.plan import Plan
-from admm_jax.solver.state import RHO_RANGE, State, Workspace, factorise, rhos_of
+from admm_jax.solver.state import RHO_RANGE, State, rhos_of
 from admm_jax.solver.vectors import add, dtype_of, norm, row_length
-from admm_jax.solver.x_update import x_update
+from admm_jax.solver.x_update import Workspace
 
 
 def step(problem: Problem, plan: Plan, workspace: Workspace, state: State) -> State:
-    """One iteration: state in, state out."""
-    x, images = x_update(problem, plan, workspace, state)
+    """One iteration: state in, state out.
+
+    Args:
+        problem: The iterated problem.
+        plan: How it is solved.
+        workspace: What its x-update has prepared.
+        state: The iterate before.
+    """
+    x, images = plan.x_update(problem, workspace, state, exact=plan.unroll > 0)
     zs, ys, fields = [], [], []
     # each prox that is no closed form starts its momentum anew, so that a fixed number of steps would in the end be
     # plain projected gradient
@@ -49,8 +56,12 @@ def residuals(problem: Problem, before: State, after: State, unit: Array | float
     A^T y): they do not change with the scale of the data. Without quadratics the forces A_j^T y_j balance to nothing,
     and where there is one term only, its own vanishes; rho would fall without end.
 
-    `unit` is the size that x has as a rule: where A x + b goes to zero, sqrt(eps) ||A|| times it is the least that the
-    primal residual is relative to.
+    Args:
+        problem: The iterated problem.
+        before: The iterate before.
+        after: The iterate.
+        unit: The size that x has as a rule: where A x + b goes to zero, sqrt(eps) ||A|| times it is the least that the
+            primal residual is relative to.
     """
     dtype = dtype_of(after.x)
     tiny, eps = jnp.finfo(dtype).tiny, jnp.finfo(dtype).eps
@@ -72,7 +83,15 @@ def residuals(problem: Problem, before: State, after: State, unit: Array | float
 
 
 def adapt_rho(plan: Plan, workspace: Workspace, state: State, start: Array, residual: tuple[Array, Array]) -> State:
-    """Balance the relative residuals when they are more than a factor apart (He, Yang & Wang 2000; Wohlberg 2017)."""
+    """Balance the relative residuals when they are more than a factor apart (He, Yang & Wang 2000; Wohlberg 2017).
+
+    Args:
+        plan: How the problem is solved.
+        workspace: What its x-update has prepared.
+        state: The iterate.
+        start: The rho of the first iterate, from which it stays within `RHO_RANGE`.
+        residual: (primal, dual), of `residuals`.
+    """
     factor = jnp.sqrt(residual[0] / jnp.maximum(residual[1], jnp.finfo(state.rho.dtype).tiny))
     limit = plan.rho_tolerance
     off = jnp.isfinite(factor) & ((factor > limit) | (factor < 1 / limit))
@@ -80,5 +99,4 @@ def adapt_rho(plan: Plan, workspace: Workspace, state: State, start: Array, resi
     off = off & (jnp.maximum(*residual) > 16 * jnp.finfo(state.rho.dtype).eps)
     factor = jnp.where(off, jnp.clip(factor, 0.1, 10.0), 1)
     rho = jnp.clip(state.rho * factor, start / RHO_RANGE, start * RHO_RANGE)
-    state = replace(state, rho=rho)
-    return replace(state, factor=factorise(workspace, plan, rho)) if plan.dense else state
+    return replace(state, rho=rho, factor=plan.x_update.factor(workspace, rho))

@@ -22,7 +22,7 @@ from admm_jax.solver.rewrite import lift
 from admm_jax.solver.run import duals_of
 from admm_jax.solver.settings import Settings
 from admm_jax.solver.solve import finish, start_run
-from admm_jax.solver.state import State, factorise
+from admm_jax.solver.state import State
 from admm_jax.solver.step import residuals, step
 from admm_jax.status import Status
 
@@ -33,7 +33,7 @@ def solve(
     """The iterate after `plan.unroll` steps from the start, as a solution; every step is differentiable."""
     inner, run = start_run(problem, settings, x, state, plan=plan, dtype=dtype)
     rho = lax.stop_gradient(run.state.rho)
-    first = replace(run.state, rho=rho, factor=factorise(run.workspace, plan, rho))
+    first = replace(run.state, rho=rho, factor=plan.x_update.factor(run.workspace, rho))
 
     def one(current: State, _: None) -> tuple[State, None]:
         return step(inner, plan, run.workspace, current), None

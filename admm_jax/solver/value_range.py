@@ -21,7 +21,14 @@ from admm_jax.solver.settings import Settings
 
 
 def data_range(problem: Problem, name: str, shape: tuple[int, ...], dtype: jnp.dtype) -> tuple[Array, Array]:
-    """(lower, upper) of the variable, as the data of the quadratics suggest it; infinite where they say nothing."""
+    """(lower, upper) of a variable, as the data of the quadratics suggest it; infinite where they say nothing.
+
+    Args:
+        problem: The rewritten problem.
+        name: The variable.
+        shape: Its shape.
+        dtype: Of the solve.
+    """
     lows, highs = [], []
     for quadratic in problem.quadratics:
         gain = jnp.max(jnp.abs(quadratic.map({name: jnp.ones(shape, dtype)})))
@@ -35,13 +42,20 @@ def data_range(problem: Problem, name: str, shape: tuple[int, ...], dtype: jnp.d
 
 
 def assumed_range(problem: Problem, plan: Plan, settings: Settings, scaling: Scaling) -> dict[str, Any]:
-    """The fields `lower` and `upper` of `Units`, in the units of the problem."""
+    """The fields `lower` and `upper` of `Units`, in the units of the problem.
+
+    Args:
+        problem: The rewritten problem.
+        plan: How it is solved: a decoupled one has an automatic range.
+        settings: With the range that is asked for, in the user's units.
+        scaling: The units of the problem.
+    """
     lower: Point = {}
     upper: Point = {}
     for name, shape in problem.variables:
         low, high = settings.lower / scaling.columns[name], settings.upper / scaling.columns[name]
         automatic = -jnp.inf, jnp.inf
-        if plan.periods is not None:
+        if plan.decoupled:
             automatic = data_range(problem, name, shape, low.dtype)
         lower[name] = jnp.where(jnp.isnan(low), automatic[0], low)
         upper[name] = jnp.where(jnp.isnan(high), automatic[1], high)
@@ -49,7 +63,15 @@ def assumed_range(problem: Problem, plan: Plan, settings: Settings, scaling: Sca
 
 
 def needed(problem: Problem, x: Point, lower: Point, upper: Point, scaling: Scaling) -> tuple[Array, Array]:
-    """(lower, upper) in the user's units, of what had to be assumed: nothing where the problem has bounds itself."""
+    """(lower, upper) in the user's units, of what had to be assumed: nothing where the problem has bounds itself.
+
+    Args:
+        problem: The rewritten problem.
+        x: A point, for its shapes.
+        lower: Of `assumed_range`.
+        upper: Of `assumed_range`.
+        scaling: The units of the problem.
+    """
     own = own_bounds(lift(problem), x)
     least = [
         jnp.min(jnp.where(jnp.isfinite(own[0][name]), jnp.inf, low * scaling.columns[name]))

@@ -1,86 +1,149 @@
 """The x-update: argmin over x of the quadratics and sum rho_j/2 ||A_j x + b_j - z_j + y_j / rho_j||^2.
 
-Its normal equations are solved by a Cholesky factor (dense models), by one pair of transforms (where all is diagonal in
-Fourier: see `decouple`), or by a few conjugate gradient steps from the last x. The plan says which.
+Its normal equations
+
+    (sum Q^T W Q + sum rho_j A_j^T A_j) x  =  sum Q^T W d - c + sum A_j^T (rho_j (z_j - b_j) - y_j)
+
+are solved by an object that the plan chooses once (`x_update_forms`). How the problem has to be written for it is its
+own affair.
 """
 
 from __future__ import annotations
 
-from functools import partial
+from typing import Protocol
 
 import jax.numpy as jnp
-import jax.scipy.linalg as jsl
-from jax import Array, lax
+from jax import Array
 
-from admm_jax.problem import Penalty, Point, Problem
-from admm_jax.solver.linear import conjugate_gradients, normal
-from admm_jax.solver.plan import Plan
-from admm_jax.solver.rewrite import VECTOR
-from admm_jax.solver.state import State, Workspace, rhos_of
-from admm_jax.solver.vectors import add, dtype_of
-
-UNROLLED_STEPS = 500  # conjugate gradient steps, at most, of an x-update that is differentiated
+from admm_jax.problem import Point, Problem
+from admm_jax.pytree import pytree_dataclass
+from admm_jax.solver.equilibrate import Scaling
+from admm_jax.solver.state import State, right_hand_side
 
 
-def x_update(problem: Problem, plan: Plan, workspace: Workspace, state: State) -> tuple[Point, tuple[Array, ...]]:
-    """(x, the images A_j x + b_j)."""
-    if plan.periods is not None:
-        return diagonal(problem, plan.periods, state)
-    rhs = workspace.rhs
-    for penalty, z, y in zip(problem.penalties, state.z, state.y, strict=True):
-        rhs = add(rhs, penalty.map.adjoint(state.rho * (z - penalty.offset) - y))
-    if plan.dense:
-        x = {VECTOR: jsl.cho_solve((state.factor, True), rhs[VECTOR])}
-    else:
-        x = iterative(problem, plan, rhs, state)
-    return x, tuple(penalty.map(x) + penalty.offset for penalty in problem.penalties)
+@pytree_dataclass
+class Workspace:
+    """Computed once for a problem: the constant right-hand side and what the x-update needs besides."""
+
+    rhs: Point  # sum Q^T W d - c
+    gram: Array  # sum Q^T W Q (dense), else size 0
+    penalty_gram: Array  # sum A^T A (dense), else size 0
+    scaling: Scaling | None = None  # the problem's units, where a function of the user's is asked in the user's
 
 
-def iterative(problem: Problem, plan: Plan, rhs: Point, state: State) -> Point:
-    """By conjugate gradients, warm-started; to rounding where the step is to be differentiated."""
-    rhos = (state.rho,) * len(problem.penalties)
-    operator = partial(normal, problem, rhos)
-    if not plan.unroll:
-        return conjugate_gradients(operator, rhs, state.x, steps=plan.cg_steps, tol=plan.cg_tol)
-    tol = 4 * float(jnp.finfo(dtype_of(rhs)).eps)
-    zero = {name: jnp.zeros_like(value) for name, value in rhs.items()}
+class XUpdate(Protocol):
+    """How x is found in an iteration. Static and hashable: it belongs to the compiled program.
 
-    def exactly(_: object, b: Point) -> Point:
-        return conjugate_gradients(operator, b, zero, steps=UNROLLED_STEPS, tol=tol)
-
-    return lax.custom_linear_solve(operator, rhs, exactly, symmetric=True)
-
-
-def diagonal(problem: Problem, periods: tuple[int, int], state: State) -> tuple[Point, tuple[Array, ...]]:
-    """In Fourier, for a decoupled problem: every A_j is the identity or has a symbol.
-
-    x^ = (sum conj(A_j^) (rho_j (z_j - b_j) - y_j)^ - c^) / sum rho_j |A_j^|^2
+    A problem is written anew for it twice: `rewritten` comes before the problem is brought to units of its own,
+    `iterated` after that. The steps are of the iterated problem. What certifies, polishes and differentiates is of the
+    rewritten one.
     """
-    ((name, _),) = problem.variables
-    dtype = state.x[name].dtype
-    plain = jnp.zeros(periods, dtype) - problem.linear.get(name, jnp.zeros((), dtype))
-    transformed, power = jnp.zeros((), jnp.result_type(dtype, jnp.complex64)), jnp.zeros((), dtype)
-    rhos = rhos_of(problem, state)
-    for penalty, z, y, rho in zip(problem.penalties, state.z, state.y, rhos, strict=True):
-        pulled = rho * (z - penalty.offset) - y
-        symbol = _symbol(penalty)
-        if symbol is None:
-            plain, power = plain + pulled, power + rho
-        else:
-            transformed = transformed + jnp.conj(symbol) * jnp.fft.rfft2(pulled)
-            power = power + rho * (symbol.real**2 + symbol.imag**2)
-    spectrum = (jnp.fft.rfft2(plain) + transformed) / power
-    x = jnp.fft.irfft2(spectrum, periods).astype(dtype)
-    images = []
-    for penalty in problem.penalties:
-        symbol = _symbol(penalty)
-        value = x if symbol is None else jnp.fft.irfft2(symbol * spectrum, periods).astype(dtype)
-        images.append(value + penalty.offset)
-    return {name: x}, tuple(images)
+
+    @property
+    def dense(self) -> bool:
+        """Whether the rewritten problem is one of matrices over one vector: then what is small is solved directly."""
+        ...
+
+    @property
+    def decoupled(self) -> bool:
+        """Whether the iterated problem has more splits than the rewritten one.
+
+        The duals then miss stationarity by a little everywhere, until the end: so less is asked of a certificate, and
+        an estimate of the gap says more than it.
+        """
+        ...
+
+    @property
+    def description(self) -> str:
+        """In words, for `explain`."""
+        ...
+
+    def rewritten(self, problem: Problem, dtype: jnp.dtype) -> Problem:
+        """An equal problem, of the user's."""
+        ...
+
+    def enter(self, problem: Problem, x: Point) -> Point:
+        """A point of the user's `problem` -> that of the rewritten one."""
+        ...
+
+    def leave(self, problem: Problem, x: Point) -> Point:
+        """The inverse of `enter`. NumPy stays NumPy."""
+        ...
+
+    def iterated(self, problem: Problem) -> Problem:
+        """The problem that the steps are of, from the rewritten one."""
+        ...
+
+    def begin(self, problem: Problem, x: Point) -> Point:
+        """Where the iterated problem starts, for a point of the rewritten `problem` at which the user starts."""
+        ...
+
+    def shown(self, problem: Problem, x: Point) -> Point:
+        """A point of the iterated problem -> that of the rewritten `problem`."""
+        ...
+
+    def ratios(self, iterated: Problem, rho: Array) -> tuple[Array, ...]:
+        """rho_j / rho of each split; empty where all are one."""
+        ...
+
+    def workspace(self, problem: Problem, dtype: jnp.dtype, scaling: Scaling | None = None) -> Workspace:
+        """What no iteration changes, of the rewritten problem.
+
+        Args:
+            problem: The rewritten problem, in the units of `scaling`.
+            dtype: Of the solve.
+            scaling: None where the units are the user's own.
+        """
+        ...
+
+    def factor(self, workspace: Workspace, rho: Array) -> Array:
+        """What changes with rho only; empty where that is nothing."""
+        ...
+
+    def __call__(
+        self, problem: Problem, workspace: Workspace, state: State, *, exact: bool
+    ) -> tuple[Point, tuple[Array, ...]]:
+        """(x, the images A_j x + b_j).
+
+        Args:
+            problem: The iterated problem.
+            workspace: Of `workspace`.
+            state: The iterate before, with the `factor` of its rho.
+            exact: Whether x must be exact to rounding and differentiable in all that it depends on.
+        """
+        ...
 
 
-def _symbol(penalty: Penalty) -> Array | None:
-    """A_j^ of a split of a decoupled problem, None for the identity."""
-    if penalty.map.identity_on is not None:
-        return None
-    return penalty.map.chains[0].ops[0].circular_symbol
+class AsItIs:
+    """The answers of an x-update that takes the problem as it is and prepares nothing."""
+
+    dense = False
+    decoupled = False
+
+    def rewritten(self, problem: Problem, dtype: jnp.dtype) -> Problem:
+        return problem
+
+    def enter(self, problem: Problem, x: Point) -> Point:
+        return x
+
+    def leave(self, problem: Problem, x: Point) -> Point:
+        return x
+
+    def iterated(self, problem: Problem) -> Problem:
+        return problem
+
+    def begin(self, problem: Problem, x: Point) -> Point:
+        return x
+
+    def shown(self, problem: Problem, x: Point) -> Point:
+        return x
+
+    def ratios(self, iterated: Problem, rho: Array) -> tuple[Array, ...]:
+        return ()
+
+    def workspace(self, problem: Problem, dtype: jnp.dtype, scaling: Scaling | None = None) -> Workspace:
+        empty = jnp.zeros((0, 0), dtype)
+        return Workspace(right_hand_side(problem, dtype), empty, empty)
+
+    def factor(self, workspace: Workspace, rho: Array) -> Array:
+        return jnp.zeros((0, 0), rho.dtype)

@@ -85,7 +85,7 @@ def variation(X, p):
 def test_they_are_decoupled():
     for case in CASES:
         model, data, _ = model_of(case)
-        assert make_plan(model.problem(data)).periods is not None, case
+        assert make_plan(model.problem(data)).decoupled, case
         assert "mask decoupling" in model.explain(data)
 
 

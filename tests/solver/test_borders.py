@@ -128,3 +128,13 @@ def test_a_start_goes_round():
     problem = Problem((quadratic,), (), {}, jnp.float32(0), (("U", (5, 12)),))
     start = decouple.observed_start(problem, {"U": jnp.zeros((5, 12), jnp.float32)})["U"]
     np.testing.assert_array_equal(op(start), data)
+
+
+@pytest.mark.parametrize("boundary", ["zero", "circular"])
+def test_a_kernel_that_is_transformed_has_a_derivative(boundary):
+    """Its spectrum is complex: traced, so that nothing compiles; `test_decoupling` compares it with differences."""
+    U, B, K, model = admm.Var("U", SHAPE), admm.Param("B", SHAPE), admm.Param("K", 11, 11), admm.Model()
+    model.setObjective(LAM * admm.tv2d(U) + 0.5 * admm.sum_squares(admm.conv2d(U, K, boundary=boundary) - B))
+    given = {"B": jnp.zeros(SHAPE, jnp.float32), "K": jnp.zeros((11, 11), jnp.float32)}
+    gradient = jax.eval_shape(jax.grad(lambda given: jnp.sum(model.solve(given)["U"])), given)
+    assert gradient["K"].shape == (11, 11)

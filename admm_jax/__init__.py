@@ -13,7 +13,7 @@ from admm_jax.errors import (
     ParameterError,
     ShapeError,
 )
-from admm_jax.expressions import Constant, Constr, Expr, Param, Var
+from admm_jax.expressions import Constant, Constr, Expr, Param, Scene, Var
 from admm_jax.model import MAXIMIZE, MINIMIZE, Model
 from admm_jax.operations import *  # noqa: F403 (a function is exported once, by the folder that it is in)
 from admm_jax.solution import Solution
@@ -34,6 +34,7 @@ __all__ = [
     "NonconvexError",
     "Param",
     "ParameterError",
+    "Scene",
     "ShapeError",
     "Solution",
     "Status",

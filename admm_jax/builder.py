@@ -292,9 +292,11 @@ class ModelBuilder:
         conditions = [str(c) for c in self._constraints]
         conditions += [f"{v.label} {'>=' if v.sign > 0 else '<='} 0" for v in self._variables if v.sign]
         lines += [f"{'subject to' if i == 0 else '':<12}{line}" for i, line in enumerate(conditions)]
-        for title, leaves in (("variables", self._variables), ("parameters", self._parameters)):
+        variables = [f"{v.label} ({_size(v)}{v.remark})" for v in self._variables]
+        parameters = [f"{p.label} ({_size(p)})" for p in self._parameters]
+        for title, leaves in (("variables", variables), ("parameters", parameters)):
             if leaves:
-                lines.append(f"{title:<12}" + ", ".join(f"{leaf.label} ({_size(leaf)})" for leaf in leaves))
+                lines.append(f"{title:<12}" + ", ".join(leaves))
         return "\n".join(lines)
 
     def __repr__(self) -> str:

@@ -16,15 +16,15 @@ from typing import Any
 import numpy as np
 
 from admm_jax.errors import DataError, ShapeError
-from admm_jax.expressions import Expr, Param, Var
+from admm_jax.expressions import Expr, Param, Scene, Var
 from admm_jax.learn.noise import START, noise_level
 from admm_jax.model import Model
 from admm_jax.operations import conv2d, square, tv2d
 from admm_jax.operations import sum as total
+from admm_jax.operations.convolution import BOUNDARIES
 from admm_jax.solution import Solution
 
 VARIATIONS = {"anisotropic": 1, "isotropic": 2}
-BOUNDARIES = ("unknown", "zero")
 ENOUGH = {"tol": 1e-3, "stop": "estimate"}  # a smaller gap changes neither what the eye sees nor the PSNR
 
 
@@ -47,7 +47,8 @@ def deblur(
             that brightness stays.
         lam: Weight of the total variation of an image with values from 0 to 1; "auto": ten times the variance of the
             noise, which is estimated from the image.
-        boundary: What lies beyond the frame: "unknown", it is restored too and cut off; or "zero", black.
+        boundary: What lies beyond the frame: "unknown", as of a photograph, where it is estimated too and cut off (see
+            `admm_jax.Scene`); or "zero", black, "circular", "reflect" or "replicate", as `admm_jax.conv2d` has them.
         tv: "isotropic" or "anisotropic".
         channel_axis: Of the colours, which are restored one by one with the same lam.
         full_output: Whether to return the solutions too.
@@ -61,16 +62,15 @@ def deblur(
         DataError, ShapeError: an argument is wrong; it says which and what was expected.
     """
     kernel = _kernel(kernel)
-    _choice("boundary", boundary, BOUNDARIES)
-    p, q = kernel.shape
+    _choice("boundary", boundary, ("unknown", *BOUNDARIES))
 
-    def model_of(shape: tuple[int, int]) -> tuple[Model, Callable[[np.ndarray], np.ndarray]]:
-        beyond = boundary == "unknown"
-        frame = (shape[0] + p - 1, shape[1] + q - 1) if beyond else shape
-        top, left = (p // 2, q // 2) if beyond else (0, 0)
-        u, blurred = Var("u", *frame), Param("image", *shape)
-        fit = square(conv2d(u, kernel, "valid" if beyond else "same") - blurred)
-        return _model(u, tv, fit), lambda value: value[top : top + shape[0], left : left + shape[1]]
+    def model_of(shape: tuple[int, int]) -> tuple[Model, Callable[[Solution], Any]]:
+        blurred = Param("image", *shape)
+        if boundary == "unknown":
+            u = Scene("u", blurred, kernel)
+            return _model(u, tv, square(conv2d(u, kernel, "valid") - blurred)), u.frame
+        u = Var("u", *shape)
+        return _model(u, tv, square(conv2d(u, kernel, "same", boundary) - blurred)), lambda solution: solution["u"]
 
     return _restored(image, model_of, lam, channel_axis, full_output, options)
 
@@ -101,9 +101,9 @@ def denoise(
         DataError, ShapeError: an argument is wrong; it says which and what was expected.
     """
 
-    def model_of(shape: tuple[int, int]) -> tuple[Model, Callable[[np.ndarray], np.ndarray]]:
+    def model_of(shape: tuple[int, int]) -> tuple[Model, Callable[[Solution], Any]]:
         u, noisy = Var("u", *shape), Param("image", *shape)
-        return _model(u, tv, square(u - noisy)), lambda value: value
+        return _model(u, tv, square(u - noisy)), lambda solution: solution["u"]
 
     return _restored(image, model_of, lam, channel_axis, full_output, options, per_sigma=1.0)
 
@@ -139,14 +139,14 @@ def inpaint(
     if missing.all():
         raise DataError("mask says that all pixels are missing: there is nothing to go by")
 
-    def model_of(shape: tuple[int, int]) -> tuple[Model, Callable[[np.ndarray], np.ndarray]]:
+    def model_of(shape: tuple[int, int]) -> tuple[Model, Callable[[Solution], Any]]:
         if missing.shape != shape:
             raise ShapeError(f"mask must have the shape {shape} of the image, got {missing.shape}")
         u, known = Var("u", *shape), Param("image", *shape)
         model = Model()
         model.setObjective(_variation(u, tv))
         model.addConstr(u[~missing] == known[~missing])
-        return model, lambda value: value
+        return model, lambda solution: solution["u"]
 
     return _restored(image, model_of, None, channel_axis, full_output, {"tol": 1e-3, "stop": "certificate", **options})
 
@@ -164,7 +164,7 @@ def _model(u: Var, tv: str, fit: Expr) -> Model:
 
 def _restored(
     image: Any,
-    model_of: Callable[[tuple[int, int]], tuple[Model, Callable[[np.ndarray], np.ndarray]]],
+    model_of: Callable[[tuple[int, int]], tuple[Model, Callable[[Solution], Any]]],
     lam: float | str | None,
     channel_axis: int | None,
     full_output: bool,
@@ -175,8 +175,8 @@ def _restored(
 
     Args:
         image: As the user gave it.
-        model_of: From the shape of a channel to (the model, with the variable "u" and the `Param` "image", the function
-            that cuts the channel out of u).
+        model_of: From the shape of a channel to (the model, with the `Param` "image", the function from its solution to
+            the channel).
         lam: As the user gave it; None for a model that has none.
         channel_axis: Of the colours; None for an image of one channel.
         full_output: Whether to return the solutions too.
@@ -187,11 +187,11 @@ def _restored(
         raise DataError("image must be an array without a mask of its own: pass the mask to inpaint")
     array = np.asarray(image)
     channels, axis, scale = _channels(array, channel_axis)
-    model, cut = model_of((channels.shape[1], channels.shape[2]))
+    model, seen = model_of((channels.shape[1], channels.shape[2]))
     weight = {} if lam is None else {"lam": np.asarray(_weight(lam, channels, per_sigma), channels.dtype)}
     options = {**ENOUGH, **options}
     solutions: list[Solution] = [model.solve({**weight, "image": channel}, **options) for channel in channels]
-    restored = np.stack([cut(np.asarray(solution["u"])) for solution in solutions]) * np.asarray(scale, channels.dtype)
+    restored = np.stack([np.asarray(seen(solution)) for solution in solutions]) * np.asarray(scale, channels.dtype)
     result = restored[0] if axis is None else np.moveaxis(restored, 0, axis)
     return (result, solutions) if full_output else result
 

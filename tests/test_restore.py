@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import scipy.signal
+from skimage.registration import phase_cross_correlation
 
 import admm_jax as admm
 from admm_jax import restore
@@ -66,6 +67,29 @@ def test_the_kernel_of_the_same_size_as_scipy_has_it():
     truth = WIDE[:40, :36]
     image = restore.deblur(scipy.signal.convolve2d(truth, KERNEL, "same") + NOISE, KERNEL, boundary="zero")
     assert psnr(image, truth) > psnr(BLURRED, INNER) + 8
+
+
+@pytest.mark.parametrize(
+    ("boundary", "words"),
+    [
+        ("circular", "wrap"),
+        pytest.param("reflect", "symmetric", marks=pytest.mark.slow),
+        pytest.param("replicate", "edge", marks=pytest.mark.slow),
+    ],
+)
+def test_each_border_undoes_the_blur_that_had_it(boundary, words):
+    """It is not shifted, by no tenth of a pixel, and as bright as it was, up to the border."""
+    truth = WIDE[:40, :36]
+    around = np.pad(truth, ((4, 4), (4, 3)), words)
+    blurred = scipy.signal.convolve2d(around, KERNEL, "valid") + NOISE
+    image = restore.deblur(blurred.astype("float32"), KERNEL, boundary=boundary)
+    assert psnr(image, truth) > psnr(blurred, truth) + 8
+    shift = phase_cross_correlation(truth, image, upsample_factor=20)[0]
+    assert np.all(np.abs(shift) < 0.1)
+    assert abs(image.mean() - truth.mean()) < 0.005
+    border = np.ones(truth.shape, bool)
+    border[3:-3, 3:-3] = False
+    assert np.sqrt(np.mean((image - truth)[border] ** 2)) < 3 * np.sqrt(np.mean((image - truth)[~border] ** 2))
 
 
 def test_colours():

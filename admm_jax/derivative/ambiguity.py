@@ -58,7 +58,7 @@ def in_channels(n: Array) -> Array:
 
 
 def _is_floating(leaf: Any) -> bool:
-    return jnp.issubdtype(jnp.result_type(leaf), jnp.floating)
+    return jnp.issubdtype(jnp.result_type(leaf), jnp.inexact)
 
 
 def _float0(leaf: Any) -> np.ndarray:

@@ -267,7 +267,7 @@ def _instantiated(leaf: Any) -> Any:
 
 
 def _is_floating(leaf: Any) -> bool:
-    return jnp.issubdtype(leaf.dtype, jnp.floating)
+    return jnp.issubdtype(leaf.dtype, jnp.inexact)
 
 
 def _no_tangent(leaf: Any) -> Any:

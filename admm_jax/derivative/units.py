@@ -88,6 +88,6 @@ class ScaledProblem:
 
 
 def _nothing(leaf: Any) -> Any:
-    if jnp.issubdtype(leaf.dtype, jnp.floating):
+    if jnp.issubdtype(leaf.dtype, jnp.inexact):
         return jnp.zeros_like(leaf)
     return np.zeros(leaf.shape, float0)

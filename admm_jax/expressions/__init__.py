@@ -2,5 +2,6 @@
 
 from admm_jax.expressions.leaves import Param, Var
 from admm_jax.expressions.node import Constant, Constr, Expr
+from admm_jax.expressions.scene import Scene
 
-__all__ = ["Constant", "Constr", "Expr", "Param", "Var"]
+__all__ = ["Constant", "Constr", "Expr", "Param", "Scene", "Var"]

@@ -68,6 +68,11 @@ class Var(Expr):
         return self.name or self._label
 
     @property
+    def remark(self) -> str:
+        """What a model prints beside the size."""
+        return ""
+
+    @property
     def start(self) -> np.ndarray | None:
         """Where `optimize` starts; None lets the solver choose."""
         return self._start

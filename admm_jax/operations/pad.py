@@ -13,7 +13,7 @@ from admm_jax.expressions.node import Expr, as_expr
 from admm_jax.expressions.operation import Operation, sign_of_first
 from admm_jax.expressions.printing import Printer
 from admm_jax.operations.placing import Place
-from admm_jax.operators.base import Index
+from admm_jax.operators.border import Border, fold
 
 MODES = ("constant", "edge", "reflect", "symmetric", "wrap")
 
@@ -48,40 +48,20 @@ def pad(x: Any, width: Any, mode: str = "constant") -> Any:
     return apply("pad", (x,), shape, width=pairs, mode=mode)
 
 
-def _sources(e: Expr) -> list[np.ndarray]:
-    """Along each axis, which entry of the argument each entry is."""
-    pairs = zip(e.args[0].shape, e.attrs["width"], strict=True)
-    return [np.pad(np.arange(n), pair, e.attrs["mode"]) for n, pair in pairs]
-
-
 def _linear(e: Expr, i: int, values: Values) -> tuple[Any, ...]:
-    shape = e.args[0].shape
+    shape, width = e.args[0].shape, e.attrs["width"]
     if e.attrs["mode"] == "constant":
-        return (Place(shape, e.shape, tuple(before for before, _ in e.attrs["width"])),)
-    out: list[Any] = []
-    for axis, source in enumerate(_sources(e)):
-        before, after = (*e.shape[:axis], *shape[axis:]), (*e.shape[: axis + 1], *shape[axis + 1 :])
-        if before != after:
-            key = (("slice", None, None, None),) * axis + (("array", tuple(source.tolist())),)
-            out.append(Index(before, after, key))
-    return tuple(out)
+        return (Place(shape, e.shape, tuple(before for before, _ in width)),)
+    return (Border(shape, width, e.attrs["mode"]),)
 
 
 def _adjoint(e: Expr, i: int, y: Any, values: Values) -> Any:
     if e.attrs["mode"] == "constant" and y.ndim == 0:
         return y
-    y, shape = values.xp.broadcast_to(y, e.shape), e.args[0].shape
+    y, shape, width = values.xp.broadcast_to(y, e.shape), e.args[0].shape, e.attrs["width"]
     if e.attrs["mode"] == "constant":
-        return y[tuple(slice(a, a + n) for n, (a, _) in zip(shape, e.attrs["width"], strict=True))]
-    for axis, source in enumerate(_sources(e)):
-        moved = values.xp.moveaxis(y, axis, 0)
-        if values.xp is np:
-            out = np.zeros((shape[axis], *moved.shape[1:]))
-            np.add.at(out, source, moved)
-        else:
-            out = values.xp.zeros((shape[axis], *moved.shape[1:]), y.dtype).at[source].add(moved)
-        y = values.xp.moveaxis(out, 0, axis)
-    return y
+        return y[tuple(slice(a, a + n) for n, (a, _) in zip(shape, width, strict=True))]
+    return fold(y, shape, width, e.attrs["mode"], values.xp)
 
 
 def _options(e: Expr) -> str:

@@ -113,7 +113,7 @@ class Operator(Protocol):
 
     @property
     def convolution(self) -> Window | None:
-        """What there is to know of a 2-D convolution with zero fill, if it is one: symbol, taps, padding."""
+        """What there is to know of a 2-D convolution, zero outside or circular, if it is one: symbol, taps, padding."""
         ...
 
     @property

@@ -45,7 +45,7 @@ NAMES = {
 
 @pytree_dataclass
 class Conv2D(Window):
-    """x -> k * x, equal to `scipy.signal.convolve2d(x, k, mode)` with zero fill.
+    """x -> k * x, equal to `scipy.signal.convolve2d(x, k, mode)` with zero fill, or `boundary="wrap"` if circular.
 
     y[i, j] = sum_{a, b} k[a, b] x[i - a + s, j - b + t] for `flip=True` (s, t centre the mode's output), and
     y[i, j] = sum_{a, b} k[a, b] x[i + a - s, j + b - t], `scipy.signal.correlate2d(x, k, mode)`, for `flip=False`.
@@ -57,9 +57,11 @@ class Conv2D(Window):
         flip: true for convolution, false for correlation.
         implementation: "lax", "shift", "fft", "separable", "sparse", or "auto" for the fastest known for these sizes.
             "separable" and "sparse" need a kernel whose values are known when the operator is traced.
+        circular: whether the image goes on periodically, in mode "same".
 
     Raises:
-        ValueError: unknown mode or implementation; kernel not 2-D, empty, or larger than the image in mode "valid".
+        ValueError: unknown mode or implementation; circular in another mode than "same"; kernel not 2-D, empty, or
+            larger than the image in mode "valid".
     """
 
     kernel: Array
@@ -67,6 +69,7 @@ class Conv2D(Window):
     mode: str = static()
     flip: bool = static()
     implementation: str = static(default="auto")
+    circular: bool = static(default=False)
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
@@ -74,6 +77,8 @@ class Conv2D(Window):
         if self.implementation not in ("auto", *IMPLEMENTATIONS):
             expected = ("auto", *IMPLEMENTATIONS)
             raise ValueError(f"Conv2D: implementation must be one of {expected}, got {self.implementation!r}")
+        if self.circular and self.mode != "same":
+            raise ValueError(f"Conv2D: a circular convolution has the mode 'same', got {self.mode!r}")
         if len(self.in_shape) != 2 or 0 in self.in_shape:
             raise ValueError(f"Conv2D: in_shape must be two positive numbers, got {self.in_shape}")
 
@@ -121,14 +126,16 @@ class Conv2D(Window):
         if name in ("fft", "separable", "sparse"):
             return specialise(self, name)(x)
         apply = corr.correlate_lax if name == "lax" else corr.correlate_shift
-        return apply(x, self.taps, self.padding)
+        x, padding = self.surrounded(x, self.padding)
+        return apply(x, self.taps, padding)
 
     def adjoint(self, y: Array) -> Array:
         name = self._resolve(y)
         if name in ("fft", "separable", "sparse"):
             return specialise(self, name).adjoint(y)
         apply = corr.correlate_lax if name == "lax" else corr.correlate_shift
-        return apply(y, self.taps[::-1, ::-1], corr.adjoint_padding(self.kernel_shape, self.padding))
+        y, padding = self.surrounded(y, corr.adjoint_padding(self.kernel_shape, self.padding))
+        return apply(y, self.taps[::-1, ::-1], padding)
 
     def _resolve(self, x: Array) -> str:
         if self.implementation != "auto":
@@ -139,7 +146,7 @@ class Conv2D(Window):
 def with_spectrum(op: Conv2D) -> FFTConv2D:
     """`op` with the kernel's spectrum computed; traceable and differentiable in the kernel."""
     op = replace(op, kernel=_as_float(op.kernel, _float_dtype(op.kernel)))
-    return FFTConv2D(op.symbol(op.periods), op.in_shape, op.kernel_shape, op.mode, op.flip)
+    return FFTConv2D(op.symbol(op.periods), op.in_shape, op.kernel_shape, op.mode, op.flip, op.circular)
 
 
 def specialise(op: Conv2D, implementation: str, dtype: DTypeLike | None = None) -> Operator:
@@ -175,14 +182,14 @@ def specialise(op: Conv2D, implementation: str, dtype: DTypeLike | None = None) 
         fill = -len(offsets) % corr.SPARSE_TURN if len(offsets) else corr.SPARSE_TURN
         values = np.pad(taps[taps != 0], (0, fill))
         offsets = np.pad(offsets, ((0, fill), (0, 0)))
-        return SparseConv2D(
-            owned(values, dtype), owned(offsets, np.int32), op.in_shape, op.kernel_shape, op.mode, op.flip
-        )
+        leaves = owned(values, dtype), owned(offsets, np.int32)
+        return SparseConv2D(*leaves, op.in_shape, op.kernel_shape, op.mode, op.flip, op.circular)
     factors = factorise(taps, dtype=dtype)
     if factors is None:
         p, q = op.kernel_shape
         raise ValueError(f"Conv2D: implementation 'separable' needs a kernel of rank 1 or 2, got {p}×{q} of more")
-    return SeparableConv2D(owned(factors[0], dtype), owned(factors[1], dtype), op.in_shape, op.mode, op.flip)
+    leaves = owned(factors[0], dtype), owned(factors[1], dtype)
+    return SeparableConv2D(*leaves, op.in_shape, op.mode, op.flip, op.circular)
 
 
 def plan_convolution(

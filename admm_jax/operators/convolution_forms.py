@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from admm_jax.operators import correlation as corr
+from admm_jax.operators.border import extend
 from admm_jax.operators.contract import Defaults, Magnitude, Shape
 from admm_jax.pytree import pytree_dataclass, static
 
@@ -20,6 +21,7 @@ class Window(Defaults, ABC):
     kernel_shape: tuple[int, int]
     mode: str
     flip: bool
+    circular: bool  # whether the image goes on periodically, and is not zero outside; in mode "same" only
 
     @property
     def image_shape(self) -> tuple[int, int]:
@@ -50,16 +52,27 @@ class Window(Defaults, ABC):
     @property
     def periods(self) -> tuple[int, int]:
         """Those that an FFT takes."""
+        if self.circular:
+            return self.image_shape
         return corr.fft_shape(self.image_shape, self.kernel_shape, self.padding)
 
     @property
     def least_periods(self) -> tuple[int, int]:
-        """The periods from which on the periodic convolution is this one, on the frame that it is wanted on."""
+        """The periods from which on the periodic convolution is this one, on the frame that it is wanted on.
+
+        One that is `circular` has these and no others.
+        """
+        if self.circular:
+            return self.image_shape
         return corr.least_periods(self.image_shape, self.kernel_shape, self.padding)
 
     def symbol(self, periods: tuple[int, int]) -> Array:
         """S with A x = crop F^-1 (S F pad x), F with these `periods`; image and result lie at the origin of both."""
         return corr.kernel_spectrum(self.taps, self.padding, periods)
+
+    def surrounded(self, x: Array, padding: corr.Padding) -> tuple[Array, corr.Padding]:
+        """(the array to slide over, the zeros that are still to be put around it), of x and its `padding`."""
+        return (extend(x, padding, "wrap", jnp), corr.NO_PADDING) if self.circular else (x, padding)
 
     def magnitude(self) -> Magnitude:
         return jax.tree.map(jnp.abs, self)
@@ -74,7 +87,7 @@ class Window(Defaults, ABC):
     def described(self, how: str) -> str:
         """One line for `explain`."""
         p, q = self.kernel_shape
-        return f"{self._name} {p}×{q} {self.mode}, {how}"
+        return f"{self._name} {p}×{q} {self.mode}{' circular' if self.circular else ''}, {how}"
 
 
 @pytree_dataclass
@@ -87,6 +100,7 @@ class SeparableConv2D(Window):
         in_shape: (m, n).
         mode: "full", "same" or "valid".
         flip: whether the kernel was given for convolution; it decides the centring of even kernels.
+        circular: whether the image goes on periodically.
     """
 
     columns: Array
@@ -94,6 +108,7 @@ class SeparableConv2D(Window):
     in_shape: Shape = static()
     mode: str = static()
     flip: bool = static()
+    circular: bool = static(default=False)
 
     @property
     def kernel_shape(self) -> tuple[int, int]:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -108,10 +123,11 @@ class SeparableConv2D(Window):
         return self.described(f"separable rank {self.columns.shape[0]}")
 
     def __call__(self, x: Array) -> Array:
-        return corr.correlate_separable(x, self.columns, self.rows, self.padding)
+        x, padding = self.surrounded(x, self.padding)
+        return corr.correlate_separable(x, self.columns, self.rows, padding)
 
     def adjoint(self, y: Array) -> Array:
-        padding = corr.adjoint_padding(self.kernel_shape, self.padding)
+        y, padding = self.surrounded(y, corr.adjoint_padding(self.kernel_shape, self.padding))
         return corr.correlate_separable(y, self.columns[:, ::-1], self.rows[:, ::-1], padding)
 
 
@@ -126,6 +142,7 @@ class SparseConv2D(Window):
         kernel_shape: (p, q).
         mode: "full", "same" or "valid".
         flip: whether the kernel was given for convolution.
+        circular: whether the image goes on periodically.
     """
 
     values: Array
@@ -134,6 +151,7 @@ class SparseConv2D(Window):
     kernel_shape: tuple[int, int] = static()
     mode: str = static()
     flip: bool = static()
+    circular: bool = static(default=False)
 
     @property
     def taps(self) -> Array:
@@ -154,11 +172,12 @@ class SparseConv2D(Window):
         return True
 
     def __call__(self, x: Array) -> Array:
-        return corr.correlate_sparse(x, self.values, self.offsets, self.kernel_shape, self.padding)
+        x, padding = self.surrounded(x, self.padding)
+        return corr.correlate_sparse(x, self.values, self.offsets, self.kernel_shape, padding)
 
     def adjoint(self, y: Array) -> Array:
         last = jnp.asarray(self.kernel_shape, self.offsets.dtype) - 1
-        padding = corr.adjoint_padding(self.kernel_shape, self.padding)
+        y, padding = self.surrounded(y, corr.adjoint_padding(self.kernel_shape, self.padding))
         return corr.correlate_sparse(y, self.values, last - self.offsets, self.kernel_shape, padding)
 
 
@@ -174,6 +193,7 @@ class FFTConv2D(Window):
         kernel_shape: (p, q).
         mode: "full", "same" or "valid".
         flip: whether the kernel was given for convolution.
+        circular: whether the image goes on periodically.
     """
 
     spectrum: Array
@@ -181,6 +201,7 @@ class FFTConv2D(Window):
     kernel_shape: tuple[int, int] = static()
     mode: str = static()
     flip: bool = static()
+    circular: bool = static(default=False)
 
     @property
     def models_itself(self) -> bool:

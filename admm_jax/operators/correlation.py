@@ -16,6 +16,7 @@ import numpy as np
 from jax import Array, lax
 
 Padding = tuple[tuple[int, int], tuple[int, int]]
+NO_PADDING: Padding = ((0, 0), (0, 0))
 
 UNROLLED_TAPS = 100
 """Above this many taps, shift-and-add loops over the kernel's rows, to keep the program small."""
@@ -237,14 +238,16 @@ def kernel_spectrum(taps: Array, padding: Padding, shape: tuple[int, int]) -> Ar
     Args:
         taps: (p, q).
         padding: ((top, bottom), (left, right)).
-        shape: the periods, from `fft_shape`.
+        shape: the periods, from `fft_shape`; taps beyond them are added to those that they fall on.
 
     Returns:
         Complex array of shape (shape[0], shape[1] // 2 + 1), NumPy's if the taps are.
     """
     xp = jnp if isinstance(taps, Array) else np
-    p, q = taps.shape
-    placed = xp.pad(taps, ((0, shape[0] - p), (0, shape[1] - q)))
+    (p, q), (rows, cols) = taps.shape, shape
+    placed = xp.pad(taps, ((0, -p % rows), (0, -q % cols)))
+    if placed.shape != shape:
+        placed = placed.reshape(-(-p // rows), rows, -(-q // cols), cols).sum((0, 2))
     placed = xp.roll(placed, (-padding[0][0], -padding[1][0]), axis=(0, 1))
     return xp.conj(xp.fft.rfft2(placed)).astype(np.result_type(taps.dtype, np.complex64))
 

@@ -6,6 +6,8 @@ with k * u periodic, on a frame so large that the convolution of the problem is 
 
     l(w) = 1/2 <w, S^T W S w> - <S^T W d, w> on that part, 0 beyond                     (S^T W S diagonal)
 
+A circular convolution is periodic itself: there the frame is that of x, and nothing is beyond it.
+
 All splits w = k * u and z = u are then diagonal in Fourier, whatever the border: the mask S and the frame are in the
 proxes. The duals of w are zero where nothing was observed, so W (S w - d) is a dual point of the problem itself.
 
@@ -38,17 +40,22 @@ def _convolution(quadratic: Quadratic) -> Window | None:
 def periods_of(problem: Problem) -> Periods | None:
     """The periods to decouple a problem with, None where it is not of the kind.
 
-    One image, least squares of convolutions of it, and terms on the image itself, one of them at least.
+    One image, least squares of convolutions of it, and terms on the image itself, one of them at least. A circular
+    convolution has the periods of the image, which are not enough for one that looks beyond it.
     """
     if len(problem.variables) != 1 or len(problem.variables[0][1]) != 2 or not problem.quadratics:
         return None
     if not problem.penalties or any(penalty.map.identity_on is None for penalty in problem.penalties):
         return None
     found = [_convolution(quadratic) for quadratic in problem.quadratics]
-    least = [op.least_periods for op in found if op is not None]
-    if len(least) < len(found):
+    known = [op for op in found if op is not None]
+    if len(known) < len(found):
         return None
-    return fast_size(max(rows for rows, _ in least)), fast_size(max(columns for _, columns in least))
+    rows, columns = (max(op.least_periods[axis] for op in known) for axis in (0, 1))
+    circular = [op.least_periods for op in known if op.circular]
+    if not circular:
+        return fast_size(rows), fast_size(columns)
+    return (rows, columns) if all(own == (rows, columns) for own in circular) else None
 
 
 def _diagonal(quadratic: Quadratic) -> DiagonalQuadratic:
@@ -122,10 +129,15 @@ def observed_start(problem: Problem, x: Point) -> Point:
     gain, size = jnp.sum(taps), jnp.sum(jnp.abs(taps))
     data = jnp.where(seen, data, mean) / jnp.where(jnp.abs(gain) > 0.1 * size, gain, jnp.inf)
     rows, columns = (
-        jnp.clip(jnp.arange(n) - _middle(jnp.abs(taps), axis) + first.padding[axis][0], 0, m - 1)
+        _within(jnp.arange(n) - _middle(jnp.abs(taps), axis) + first.padding[axis][0], m, first.circular)
         for axis, (n, m) in enumerate(zip(value.shape, data.shape, strict=True))
     )
     return {name: jnp.where(jnp.any(value != 0), value, data[rows][:, columns])}
+
+
+def _within(index: Array, m: int, circular: bool) -> Array:
+    """The places among m pixels that those beyond them are taken from."""
+    return index % m if circular else jnp.clip(index, 0, m - 1)
 
 
 def _middle(taps: Array, axis: int) -> Array:

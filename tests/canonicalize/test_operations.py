@@ -51,8 +51,15 @@ SAMPLES = {
     "reshape": [U.reshape(2, 10)],
     "index": [U[1:, ::-2], U[[0, 1, 1], [2, 0, 0]], X[None, 1]],
     "sum": [admm.sum(U), admm.sum(U, axis=1), admm.sum(U, axis=(0,))],
-    "conv2d": [admm.conv2d(U, K, mode) for mode in ("full", "same", "valid")],
-    "corr2d": [admm.corr2d(U, K, mode) for mode in ("full", "same", "valid")],
+    "conv2d": [
+        *(admm.conv2d(U, K, mode) for mode in ("full", "same", "valid")),
+        *(admm.conv2d(U, K, "same", boundary) for boundary in ("circular", "reflect", "replicate")),
+        admm.conv2d(U, np.outer(W[0], W[:, 0])[::2], "full", "circular"),
+    ],
+    "corr2d": [
+        *(admm.corr2d(U, K, mode) for mode in ("full", "same", "valid")),
+        *(admm.corr2d(U, np.outer(W, K[0]), "same", boundary) for boundary in ("circular", "reflect", "replicate")),
+    ],
     "square": [admm.square(U)],
     "abs": [abs(U)],
     "huber": [admm.huber(U, 0.5)],

@@ -10,6 +10,7 @@ import pytest
 from admm_jax.operations.placing import Permute, Place
 from admm_jax.operators import convolution, convolution_forms  # noqa: F401  (their operators are listed below)
 from admm_jax.operators.base import MatMul, Scale
+from admm_jax.operators.border import Border
 from admm_jax.operators.contract import Defaults
 from admm_jax.operators.convolution import Conv2D
 from admm_jax.operators.convolution_forms import CircularConv2D
@@ -68,7 +69,7 @@ def test_convolutions_before_they_are_planned_and_on_a_circle():
     check_operator(op)
 
 
-MOVES = [Place((3, 2), (6, 2), (1, 0)), Permute((3, 2, 4), (2, 0, 1))]
+MOVES = [Place((3, 2), (6, 2), (1, 0)), Permute((3, 2, 4), (2, 0, 1)), Border((3, 4), ((5, 1), (0, 2)), "symmetric")]
 
 
 @pytest.mark.parametrize("op", MOVES)

@@ -33,25 +33,27 @@ SCENE[8:, 10:] += 0.5
 LAM = 0.02
 
 
-def observed(mode):
-    data = scipy.signal.convolve2d(SCENE, KERNEL, mode)
+def observed(mode, boundary="fill"):
+    data = scipy.signal.convolve2d(SCENE, KERNEL, mode, boundary)
     return data + 0.02 * np.random.default_rng(1).normal(size=data.shape)
 
 
 MASK = (np.random.default_rng(2).random(observed("same").shape) < 0.8).astype(float)
-CASES = ["valid", "same", "full", "isotropic", "masked", "box", "two"]
+CASES = ["valid", "same", "full", "isotropic", "masked", "box", "two", "circular"]
+MODES = {"valid": "valid", "same": "same", "full": "full", "masked": "same", "circular": "same"}  # else "valid"
+OURS = {"fill": "zero", "wrap": "circular"}
 
 
 @functools.cache
 def model_of(case):
     """(model, its data, the same for cvxpy)."""
-    mode = case if case in ("valid", "same", "full") else "same" if case == "masked" else "valid"
+    mode, border = MODES.get(case, "valid"), "wrap" if case == "circular" else "fill"
     U, B, lam = admm.Var("U", SHAPE), admm.Param("B", observed(mode).shape), admm.Param("lam")
     p = 2 if case == "isotropic" else 1
-    model, residual = admm.Model(), admm.conv2d(U, KERNEL, mode) - B
-    data = {"B": observed(mode), "lam": LAM}
+    model, residual = admm.Model(), admm.conv2d(U, KERNEL, mode, OURS[border]) - B
+    data = {"B": observed(mode, border), "lam": LAM}
     X = cp.Variable(SHAPE)
-    theirs = matrix(mode) @ cp.vec(X, order="C")
+    theirs = matrix(mode, border=border) @ cp.vec(X, order="C")
     target, weight = data["B"].ravel(), np.ones(data["B"].size)
     if case == "masked":
         residual, weight = MASK * residual, MASK.ravel()
@@ -70,9 +72,9 @@ def model_of(case):
     return model, data, optimum_of(cost, constraints)
 
 
-def matrix(mode, kernel=KERNEL):
+def matrix(mode, kernel=KERNEL, border="fill"):
     units = np.eye(SCENE.size).reshape(-1, *SHAPE)
-    return np.stack([scipy.signal.convolve2d(unit, kernel, mode).ravel() for unit in units], axis=1)
+    return np.stack([scipy.signal.convolve2d(unit, kernel, mode, border).ravel() for unit in units], axis=1)
 
 
 def variation(X, p):
@@ -91,7 +93,8 @@ def test_they_are_decoupled():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("case", "dtype"), [*((case, "float64") for case in CASES), ("full", "float32"), ("isotropic", "float32")]
+    ("case", "dtype"),
+    [*((case, "float64") for case in CASES), ("full", "float32"), ("isotropic", "float32"), ("circular", "float32")],
 )
 def test_optimum_against_cvxpy(case, dtype):
     model, data, best = model_of(case)
@@ -109,8 +112,8 @@ def test_optimum_against_cvxpy(case, dtype):
 def objective_at(case, image):
     """f by NumPy."""
     _, data, _ = model_of(case)
-    mode = case if case in ("valid", "same", "full") else "same" if case == "masked" else "valid"
-    residual = scipy.signal.convolve2d(image, KERNEL, mode) - data["B"]
+    mode, border = MODES.get(case, "valid"), "wrap" if case == "circular" else "fill"
+    residual = scipy.signal.convolve2d(image, KERNEL, mode, border) - data["B"]
     down, across = np.zeros(SHAPE), np.zeros(SHAPE)
     down[:-1], across[:, :-1] = np.diff(image, axis=0), np.diff(image, axis=1)
     lengths = np.hypot(down, across) if case == "isotropic" else np.abs(down) + np.abs(across)
@@ -213,22 +216,28 @@ def test_in_a_batch():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", ["valid", "isotropic"])
+@pytest.mark.parametrize("case", ["valid", "isotropic", "circular"])
 def test_derivative_against_differences(case):
-    """In lam, the data and the kernel, in one direction each and together."""
+    """In lam, the data and the kernel, in one direction each and together; a kernel of many taps is transformed."""
     _, data, _ = model_of(case)
-    p = 2 if case == "isotropic" else 1
-    U, B, lam, K = admm.Var("U", SHAPE), admm.Param("B", data["B"].shape), admm.Param("lam"), admm.Param("K", 9, 8)
-    model = admm.Model()
-    model.setObjective(lam * admm.tv2d(U, p) + 0.5 * admm.sum(admm.square(admm.conv2d(U, K, "valid") - B)))
+    p, kernel = 2 if case == "isotropic" else 1, np.pad(KERNEL, ((1, 1), (2, 2))) if case == "circular" else KERNEL
+    U, B, lam, K = (
+        admm.Var("U", SHAPE),
+        admm.Param("B", data["B"].shape),
+        admm.Param("lam"),
+        admm.Param("K", kernel.shape),
+    )
+    model, circular = admm.Model(), case == "circular"
+    blurred = admm.conv2d(U, K, MODES.get(case, "valid"), "circular" if circular else "zero")
+    model.setObjective(lam * admm.tv2d(U, p) + 0.5 * admm.sum(admm.square(blurred - B)))
     rng = np.random.default_rng(8)
     weight = rng.normal(size=SHAPE)
     with jax.enable_x64(True):
-        given = {"B": jnp.asarray(data["B"]), "lam": jnp.asarray(LAM), "K": jnp.asarray(KERNEL)}
+        given = {"B": jnp.asarray(data["B"]), "lam": jnp.asarray(LAM), "K": jnp.asarray(kernel)}
         push = {
             "B": jnp.asarray(rng.normal(size=data["B"].shape)),
             "lam": jnp.asarray(LAM),
-            "K": jnp.asarray(rng.normal(size=KERNEL.shape)) / 50,
+            "K": jnp.asarray(rng.normal(size=kernel.shape)) / 50,
         }
 
         def loss(t):

@@ -95,12 +95,23 @@ def solution_scale(problem: Problem, x: Point) -> Array:
     return lax.stop_gradient(larger(told.point, size_of(x)))
 
 
+def force_scale(problem: Problem, duals: tuple[Array, ...]) -> Array:
+    """The largest of what balances at the solution: |W d|, |c| and |p|, a scalar, held fixed.
+
+    Of a problem in units of its own, in which the lengths of rows are about one.
+    """
+    parts = [quadratic.weight * quadratic.data for quadratic in problem.quadratics]
+    sizes = [jnp.max(jnp.abs(part), initial=0) for part in (*parts, *problem.linear.values(), *duals)]
+    return lax.stop_gradient(jnp.max(jnp.stack(sizes), initial=0) if sizes else jnp.zeros(()))
+
+
 def read(problem: Problem, x: Point, duals: tuple[Array, ...]) -> tuple[Reading, ...]:
     """z = prox(v + p / rho, 1 / rho) and p + rho (v - z), v = A x + b, for each penalty of the lifted problem.
 
     rho = max |p| / max |v| gives v and p / rho the same size, so that neither is lost in the other's rounding; the
-    solver's own rho may be far from it. Where g holds all of v at zero, v is nothing but rounding, whose size means
-    nothing: so max |v| counts as sqrt(eps) `solution_scale` at least.
+    solver's own rho may be far from it. Where g holds all of v at zero, v is nothing but rounding, and where it holds
+    nothing, as an inactive constraint, p is; their sizes then mean nothing, and p / rho would be noise of the size of
+    v. So max |v| counts as sqrt(eps) `solution_scale` at least, and max |p| as sqrt(eps) `force_scale`.
 
     Args:
         problem: The problem; it is lifted here.
@@ -112,11 +123,12 @@ def read(problem: Problem, x: Point, duals: tuple[Array, ...]) -> tuple[Reading,
     """
     out = []
     largest = solution_scale(problem, x)
-    least = largest * jnp.finfo(largest.dtype).eps ** 0.5
+    root = jnp.finfo(largest.dtype).eps ** 0.5
+    least, weakest = root * largest, root * force_scale(problem, duals)
     for penalty, dual in zip(lift(problem).penalties, duals, strict=True):
         v = penalty.map(x) + penalty.offset
         size, force = (lax.stop_gradient(jnp.max(jnp.abs(a), initial=0)) for a in (v, dual))
-        size = jnp.maximum(size, least)
+        size, force = jnp.maximum(size, least), jnp.maximum(force, weakest)
         known = (size > 0) & (force > 0) & jnp.isfinite(size) & jnp.isfinite(force)
         rho = jnp.where(known, jnp.where(known, force, 1) / jnp.where(known, size, 1), 1)
         z = penalty.function.prox(v + dual / rho, 1 / rho)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -32,9 +33,16 @@ def offers(function: Any, names: tuple[str, ...]) -> bool:
     return all(callable(getattr(function, name, None)) for name in names)
 
 
-def _width(xp: Any) -> Any:
-    """The context in which a user's function runs: JAX in float64 where numbers are NumPy's, else as it is set."""
-    return jax.enable_x64(True) if xp is np else contextlib.nullcontext()
+@contextlib.contextmanager
+def _width(xp: Any) -> Iterator[None]:
+    """The context in which a user's function runs: where numbers are NumPy's, JAX in float64 and, in a function that is
+    traced, at once; else as it is set.
+    """
+    if xp is not np:
+        yield
+        return
+    with jax.enable_x64(True), jax.ensure_compile_time_eval():
+        yield
 
 
 class _Same:

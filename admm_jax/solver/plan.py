@@ -117,7 +117,8 @@ def transforms_pay(problem: Problem) -> bool:
     for quadratic in problem.quadratics:
         for chain in quadratic.map.chains:
             for op in chain.ops:
-                beyond = math.prod(op.out_shape) < math.prod(op.in_shape)
+                circular = op.convolution is not None and op.convolution.circular
+                beyond = circular or math.prod(op.out_shape) < math.prod(op.in_shape)
                 if op.cost >= (TRANSFORMS_BEYOND_FROM if beyond else TRANSFORMS_FROM):
                     return True
     return False

@@ -269,8 +269,9 @@ def test_all(structure):
         check(structure, seed)
 
 
+# in the second, no entry of a constraint is active: its multipliers are rounding, and say nothing of what is held
 @pytest.mark.slow
-@pytest.mark.parametrize("structure", SAMPLE[1:3])
+@pytest.mark.parametrize("structure", [7, 5])
 def test_sample_in_other_units(structure):
     assert check(structure, 1, SPAN) == "exact"
 

@@ -35,8 +35,9 @@ def offers(function: Any, names: tuple[str, ...]) -> bool:
 
 @contextlib.contextmanager
 def _width(xp: Any) -> Iterator[None]:
-    """The context in which a user's function runs: where numbers are NumPy's, JAX in float64 and, in a function that is
-    traced, at once; else as it is set.
+    """The context in which a user's function runs: JAX in float64 where numbers are NumPy's, else as it is set.
+
+    NumPy's numbers are computed at once, also in a function that is traced.
     """
     if xp is not np:
         yield

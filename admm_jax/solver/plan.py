@@ -28,7 +28,8 @@ ISOTROPIC_POLISH_BELOW = 1e-6
 
 
 # An x-update by transforms is worth it where a convolution costs more than so many taps. Where a part of the scene lies
-# beyond the data, conjugate gradients are slow, and it is worth it for almost every kernel.
+# beyond the data, conjugate gradients are slow, and on a circle the frame need be no larger than the image: there it is
+# worth it for almost every kernel.
 TRANSFORMS_FROM = 60.0
 TRANSFORMS_BEYOND_FROM = 20.0
 

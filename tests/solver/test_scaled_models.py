@@ -20,9 +20,15 @@ def check(structure, seed, form, **options):
 @pytest.mark.slow
 @pytest.mark.parametrize("structure", SAMPLE)
 def test_sample(structure):
-    for seed in range(2):
+    for seed in range(4):
         check(structure, seed, "dense")
-    check(structure, 1, "matrix-free")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("structure", SAMPLE[::3])
+def test_sample_without_matrices(structure):
+    for seed in range(4):
+        check(structure, seed, "matrix-free")
 
 
 @pytest.mark.slow

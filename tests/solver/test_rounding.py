@@ -140,7 +140,7 @@ def test_values_are_known_to_what_is_said(op):
     error = np.abs(1e-5 * rng.normal(size=24)).astype(np.float32)
     linear_map = LinearMap((Chain((op,), "x"),), op.out_shape)
     offset = rng.normal(size=op.out_shape).astype(np.float32)
-    value, delta = rounding.known(linear_map, {"x": x}, {"x": error}, offset)
+    value, delta = rounding.value_and_error(linear_map, {"x": x}, {"x": error}, offset)
     with jax.enable_x64(True):
         exact = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), op)
         for _ in range(20):

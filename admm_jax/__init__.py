@@ -1,6 +1,8 @@
 """Convex inverse problems, written as in the paper, solved by ADMM in JAX with a certified duality gap."""
 
+import importlib
 from math import inf
+from types import ModuleType
 
 from admm_jax import operations
 from admm_jax.errors import (
@@ -18,6 +20,8 @@ from admm_jax.model import MAXIMIZE, MINIMIZE, Model
 from admm_jax.operations import *  # noqa: F403 (a function is exported once, by the folder that it is in)
 from admm_jax.solution import Solution
 from admm_jax.status import Status
+
+__version__ = "0.1.0"
 
 __all__ = [
     "MAXIMIZE",
@@ -42,3 +46,15 @@ __all__ = [
     "inf",
 ]
 __all__ += operations.__all__
+
+ON_DEMAND = ("learn", "plot", "progress", "restore", "testing")  # imported when they are first used
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name in ON_DEMAND:
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *ON_DEMAND})

@@ -239,9 +239,7 @@ class ModelBuilder:
 
     def _has_traced_constants(self) -> bool:
         """Whether numbers of the model itself, not of parameters, are traced."""
-        roots = [self._objective] if self._objective is not None else []
-        roots += [side for c in self._constraints for side in (c.lhs, c.rhs)]
-        return any(is_traced(constant.value) for constant in constants_of(roots))
+        return any(is_traced(constant.value) for constant in constants_of(self._roots()))
 
     # changes: all checks first, so that a refused change leaves the model as it was
 
@@ -255,8 +253,7 @@ class ModelBuilder:
         check_constraint: Constr | None = None,
     ) -> None:
         before = dict(self.__dict__)
-        roots = [objective] if objective is not None else []
-        roots += [side for c in constraints for side in (c.lhs, c.rhs)]
+        roots = _roots(objective, constraints)
         variables = _distinct([v for root in roots for v in root.variables], "variables")
         parameters = _distinct([p for root in roots for p in root.parameters], "Params")
         if any(self._is_foreign(v) for v in variables):
@@ -281,8 +278,25 @@ class ModelBuilder:
             raise
         for v in before["_variables"]:
             v._model = None
-        for v in variables:
+        self._own()
+
+    def _own(self) -> None:
+        for v in self._variables:
             v._model = weakref.ref(self)
+
+    # pickles and copies: what the user wrote, without what is found anew
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name not in ("_unbounded", "_problem", "_kept")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _problem=None, _kept={})
+        self._unbounded = _bound_only(self._roots(), self._constraints)
+        self._own()
+
+    def _roots(self) -> list[Expr]:
+        """The objective and the sides of the constraints."""
+        return _roots(self._objective, self._constraints)
 
     # the model as mathematics
 
@@ -314,6 +328,11 @@ class ModelBuilder:
             start = r"\text{subject to}" if i == 0 else ""
             lines.append(rf"{start} & \quad {latex(c.lhs)} {symbols[c.sense]} {latex(c.rhs)}")
         return "$$\\begin{aligned}\n" + " \\\\\n".join(lines) + "\n\\end{aligned}$$"
+
+
+def _roots(objective: Expr | None, constraints: tuple[Constr, ...]) -> list[Expr]:
+    sides = [side for c in constraints for side in (c.lhs, c.rhs)]
+    return sides if objective is None else [objective, *sides]
 
 
 def _size(leaf: Expr) -> str:

@@ -51,6 +51,10 @@ class Model(ModelBuilder):
         self._seconds = math.nan
         self._number = next(_numbers)
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._number = next(_numbers)  # a copy is another model, with warnings of its own
+
     # options
 
     def setOption(self, name: str, value: Any) -> None:

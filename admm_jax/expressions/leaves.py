@@ -62,6 +62,11 @@ class Var(Expr):
         self._model: Any = None  # weak reference to the model that it belongs to
         self._variables = (self,)
 
+    def __getstate__(self) -> tuple[None, dict[str, Any]]:
+        """The slots. A model that is pickled or copied with its variables is told to them again, another is not."""
+        state: Any = super().__getstate__()
+        return None, {**state[1], "_model": None}
+
     @property
     def label(self) -> str:
         """The name, or the one that the model gave."""

@@ -19,7 +19,7 @@ from admm_jax.solver.x_update import XUpdate
 from admm_jax.solver.x_update_forms import Cholesky, ConjugateGradients, FourierDiagonal
 
 DENSE_VARIABLES = 400  # above it one factorisation costs more than a handful of matrix-free products
-SMALLEST_IMAGE = 64  # pixels
+SMALLEST_IMAGE = 20  # pixels
 NEWTON_VARIABLES = 1000  # up to there matrices are formed for Newton's method where iterating has not arrived
 NEWTON_FROM = 500  # iterations: a Newton step costs some hundred of them
 DENSE_ENTRIES = 4_000_000  # entries of all matrices together: 32 MB in float64

@@ -241,3 +241,11 @@ def test_explain_inside_a_traced_function():
     jax.eval_shape(traced, KERNEL, 0.0)
     assert "shift-and-add: 9 taps in one fused pass" in seen[0]  # the rank of a traced kernel is not known
     assert "prox: clip to the bounds" in seen[0]
+
+
+@pytest.mark.parametrize(("side", "form"), [(4, "dense matrices"), (6, "image of more than 20 pixels")])
+def test_small_images_are_images(side, form):
+    """However small: Newton's method on matrices takes ten times as long for 36 pixels as polishing on flat regions."""
+    U, model = admm.Var("U", side, side), admm.Model()
+    model.setObjective(0.1 * admm.tv2d(U) + admm.sum_squares(U - np.eye(side)) / 2)
+    assert form in model.explain()

@@ -10,7 +10,7 @@ import numpy as np
 from admm_jax.problem import LinearMap, Penalty, Problem
 from admm_jax.solver.certificate import certifies
 from admm_jax.solver.own_x_update import Solve
-from admm_jax.solver.plan import DENSE_ENTRIES, DENSE_VARIABLES, Plan, make_plan
+from admm_jax.solver.plan import DENSE_ENTRIES, DENSE_VARIABLES, SMALLEST_IMAGE, Plan, is_image, make_plan
 from admm_jax.solver.solve import common_dtype
 
 
@@ -29,7 +29,7 @@ def explain(problem: Problem, model: str, own: Solve | None = None) -> str:
     size = problem.size
     rows = sum(math.prod(p.map.out_shape) for p in problem.penalties)
     where = "in float64" if dtype == np.float64 else f"in float64 by optimize, in {dtype} by solve"
-    lines = [model, "", f"solved by ADMM {where}; unknowns: {size}", f"  form: {_form(plan, size, own)}"]
+    lines = [model, "", f"solved by ADMM {where}; unknowns: {size}", f"  form: {_form(problem, plan, own)}"]
     for quadratic in problem.quadratics:
         residuals = math.prod(quadratic.map.out_shape)
         lines.append(f"  quadratic: {quadratic.label or 'a square'}; residuals: {residuals}")
@@ -59,13 +59,15 @@ def _stopping(problem: Problem, plan: Plan) -> str:
     )
 
 
-def _form(plan: Plan, size: int, own: Solve | None) -> str:
+def _form(problem: Problem, plan: Plan, own: Solve | None) -> str:
     if own is not None:
         return "matrix-free, as the x-update is one of your own"
     if plan.dense:
         return f"dense matrices, as there are at most {DENSE_VARIABLES} unknowns"
-    if size > DENSE_VARIABLES:
+    if problem.size > DENSE_VARIABLES:
         return f"matrix-free, as there are more than {DENSE_VARIABLES} unknowns"
+    if is_image(problem):
+        return f"matrix-free, as it is an image of more than {SMALLEST_IMAGE} pixels"
     return f"matrix-free, as the matrices would have more than {DENSE_ENTRIES} entries"
 
 

@@ -47,14 +47,14 @@ __all__ = [
 ]
 __all__ += operations.__all__
 
-ON_DEMAND = ("learn", "plot", "progress", "restore", "testing")  # imported when they are first used
+_ON_DEMAND = ("learn", "plot", "progress", "restore", "testing")  # imported when they are first used
 
 
 def __getattr__(name: str) -> ModuleType:
-    if name in ON_DEMAND:
+    if name in _ON_DEMAND:
         return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *ON_DEMAND})
+    return sorted({*globals(), *_ON_DEMAND})

@@ -239,7 +239,7 @@ class ModelBuilder:
 
     def _has_traced_constants(self) -> bool:
         """Whether numbers of the model itself, not of parameters, are traced."""
-        return any(is_traced(constant.value) for constant in constants_of(self._roots()))
+        return any(is_traced(constant.value) for constant in constants_of(_roots(self._objective, self._constraints)))
 
     # changes: all checks first, so that a refused change leaves the model as it was
 
@@ -291,12 +291,8 @@ class ModelBuilder:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, _problem=None, _kept={})
-        self._unbounded = _bound_only(self._roots(), self._constraints)
+        self._unbounded = _bound_only(_roots(self._objective, self._constraints), self._constraints)
         self._own()
-
-    def _roots(self) -> list[Expr]:
-        """The objective and the sides of the constraints."""
-        return _roots(self._objective, self._constraints)
 
     # the model as mathematics
 
@@ -331,6 +327,7 @@ class ModelBuilder:
 
 
 def _roots(objective: Expr | None, constraints: tuple[Constr, ...]) -> list[Expr]:
+    """The objective and the sides of the constraints."""
     sides = [side for c in constraints for side in (c.lhs, c.rhs)]
     return sides if objective is None else [objective, *sides]
 

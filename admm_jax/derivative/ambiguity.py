@@ -57,8 +57,14 @@ def in_channels(n: Array) -> Array:
     return jnp.stack([n, first * n, second * n, third * jnp.max(jnp.abs(n))])
 
 
-def _is_floating(leaf: Any) -> bool:
+def has_tangent(leaf: Any) -> bool:
+    """Whether it is a number that can change, and no integer: real or, as a spectrum, complex."""
     return jnp.issubdtype(jnp.result_type(leaf), jnp.inexact)
+
+
+def no_tangent(leaf: Any) -> np.ndarray:
+    """The tangent of what does not change."""
+    return np.zeros(np.shape(leaf), jnp.result_type(leaf)) if has_tangent(leaf) else _float0(leaf)
 
 
 def _float0(leaf: Any) -> np.ndarray:
@@ -71,7 +77,7 @@ def _as(tangent: Any, primal: Any) -> Array:
 
 def floating(tree: Any) -> list:
     """The leaves that a derivative can have."""
-    return [leaf for leaf in jax.tree.leaves(tree) if _is_floating(leaf)]
+    return [leaf for leaf in jax.tree.leaves(tree) if has_tangent(leaf)]
 
 
 def with_floating(tree: Any, leaves: list) -> Any:
@@ -79,7 +85,7 @@ def with_floating(tree: Any, leaves: list) -> Any:
     given = iter(leaves)
 
     def chosen(leaf: Any) -> Any:
-        return next(given) if _is_floating(leaf) else _float0(leaf)
+        return next(given) if has_tangent(leaf) else _float0(leaf)
 
     return jax.tree.map(chosen, tree)
 
@@ -103,7 +109,7 @@ def shadow(
         An array (CHANNELS, *shape) for each floating-point array of the penalties; None where no parameter is traced.
     """
     leaves, structure = jax.tree.flatten(params)
-    traced = [i for i, leaf in enumerate(leaves) if isinstance(leaf, Tracer) and _is_floating(leaf)]
+    traced = [i for i, leaf in enumerate(leaves) if isinstance(leaf, Tracer) and has_tangent(leaf)]
     if not traced or not penalties:
         return None
     teller = Teller(_complaint)
@@ -150,7 +156,7 @@ def arriving(problem: Problem, shadows: tuple[Array, ...], system: Linearised) -
         shadows: From `shadow`: the change of each array of the penalties, (CHANNELS, *shape).
         system: The linear system.
     """
-    still = jax.tree.map(lambda leaf: jnp.zeros_like(leaf) if _is_floating(leaf) else _float0(leaf), problem)
+    still = jax.tree.map(no_tangent, problem)
     unit = solution_scale(problem, system.x)
     far = {name: value + unit * probe_signs(value.shape, value.dtype) for name, value in system.x.items()}
 

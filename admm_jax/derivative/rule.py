@@ -32,7 +32,7 @@ from jax.dtypes import float0
 
 from admm_jax.derivative import linear_solve, trust
 from admm_jax.derivative.active import has_curved_groups, project
-from admm_jax.derivative.ambiguity import arriving, shadow, with_floating
+from admm_jax.derivative.ambiguity import arriving, has_tangent, no_tangent, shadow, with_floating
 from admm_jax.derivative.conditions import lagrangian, multiplier_change, system_at, system_right_hand_side
 from admm_jax.derivative.tell import program_number
 from admm_jax.derivative.units import ScaledProblem
@@ -198,9 +198,9 @@ def _rule(
     known = problem, adjoint, shadows if moves else None
     moved = (tangents[0], tangents[1], tangents[5] if moves else None)
     pairs = zip(jax.tree.leaves(known), jax.tree.leaves(moved, is_leaf=_is_symbolic), strict=True)
-    pushes = [_instantiated(tangent) for leaf, tangent in pairs if _is_floating(leaf)]
+    pushes = [_instantiated(tangent) for leaf, tangent in pairs if has_tangent(leaf)]
     dx, value, dp = _change(*known, solution, scaling, aim.target, jnp.asarray(program), pushes, plan=plan)
-    nothing, still = jax.tree.map(_no_tangent, (solution, scaling))
+    nothing, still = jax.tree.map(no_tangent, (solution, scaling))
     return (solution, scaling), (replace(nothing, values=dx, objective=value, multipliers=dp), still)
 
 
@@ -264,11 +264,3 @@ def _is_symbolic(leaf: Any) -> bool:
 def _instantiated(leaf: Any) -> Any:
     """A tangent as an array."""
     return np.zeros(leaf.shape, leaf.dtype) if _is_symbolic(leaf) else leaf
-
-
-def _is_floating(leaf: Any) -> bool:
-    return jnp.issubdtype(leaf.dtype, jnp.inexact)
-
-
-def _no_tangent(leaf: Any) -> Any:
-    return np.zeros(leaf.shape, leaf.dtype if _is_floating(leaf) else float0)

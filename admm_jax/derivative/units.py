@@ -7,15 +7,12 @@ or not is then decided where all numbers are near one, whatever units the variab
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.dtypes import float0
 
-from admm_jax.derivative.ambiguity import with_floating
+from admm_jax.derivative.ambiguity import no_tangent, with_floating
 from admm_jax.problem import Point, Problem
 from admm_jax.pytree import replace
 from admm_jax.solution import Solution
@@ -48,7 +45,7 @@ class ScaledProblem:
         """The changes of the penalties in the channels of `ambiguity`, from the user's units to the solver's."""
         if shadows is None:
             return None
-        still = jax.tree.map(_nothing, self.user)
+        still = jax.tree.map(no_tangent, self.user)
 
         def one(leaves: tuple[Array, ...]) -> tuple[Array, ...]:
             change = self.change(replace(still, penalties=with_floating(self.user.penalties, list(leaves))))
@@ -85,9 +82,3 @@ class ScaledProblem:
         """(dx^, d f^, dp^) -> (dx, d f, dp)."""
         point = self.plan.x_update.leave(self.user, self.scaling.leave(dx))
         return point, value / self.scaling.cost, self.scaling.duals(dp)
-
-
-def _nothing(leaf: Any) -> Any:
-    if jnp.issubdtype(leaf.dtype, jnp.inexact):
-        return jnp.zeros_like(leaf)
-    return np.zeros(leaf.shape, float0)

@@ -181,8 +181,7 @@ def _solution(
         return (sequential_vmap(run) if plan.sequential else run)(*args)
     if program is not None:
         return _of_gradient(*args, **static)
-    staged = plan.polisher is not None and plan.polisher.forms_matrices
-    return (in_stages if staged else _alone)(*args, **static)
+    return (_alone if plan.later is None else in_stages)(*args, **static)
 
 
 @full_precision

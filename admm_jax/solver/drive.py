@@ -19,10 +19,11 @@ from admm_jax.problem import Point, Problem
 from admm_jax.progress import Info, Progress, Record
 from admm_jax.pytree import replace
 from admm_jax.solution import History, Solution, oriented
+from admm_jax.solver.handover import limit_before
 from admm_jax.solver.plan import Plan
 from admm_jax.solver.run import HISTORY, Run
 from admm_jax.solver.settings import Settings
-from admm_jax.solver.solve import FEW_SOLVES, finish, launch, resume, start
+from admm_jax.solver.solve import FEW_SOLVES, finish, give_back_run, launch, resume, start, take_over_run
 from admm_jax.solver.state import State
 from admm_jax.status import Status
 
@@ -33,6 +34,7 @@ LINGER = 30.0  # seconds, at most, that the end of the interpreter waits for pie
 # less to compile, for at most twice the time of a later solve.
 LATE_POLISH = 300
 LATE_ABOVE = 1e-6
+PIECE_OF_NEWTON = 50  # iterations: a check costs as much as some hundred of them
 FIRST_PIECE = 200_000  # unknowns times iterations of the first piece, before anything has been timed
 
 
@@ -106,10 +108,10 @@ def _pieces(
     most = int(settings.max_iterations)
     polisher = plan.polisher if bool(settings.polish) else None
     few = problem.size <= FEW_SOLVES and float(settings.target) >= LATE_ABOVE
-    later = polisher is not None and (polisher.forms_matrices or few)
-    first = max(LATE_POLISH, plan.first_polish) if later else plan.first_polish
+    late = polisher is not None and few
+    first = max(LATE_POLISH, plan.first_polish) if late else plan.first_polish
     polishing = dataclasses.replace(plan, first_polish=first)
-    plan = dataclasses.replace(polishing, polisher=None if later else polisher, polish_later=later)
+    plan = dataclasses.replace(polishing, polisher=None if late else polisher, polish_later=late)
     piece = max(1, FIRST_PIECE // max(problem.size, 1))
     if plan.dense:
         limit = np.asarray(min(piece, most), np.int32)
@@ -117,14 +119,23 @@ def _pieces(
     else:
         inner, run = start(problem, settings, x, state, plan=plan, dtype=dtype)
     yield run
+    handed_over = None  # the problem of matrices and its run
     count, status = int(run.state.iteration), int(run.status)
     while count < most and status == Status.SOLVE_UNKNOWN.value:
         clock = time.perf_counter()
-        if later and count >= first - 1:
-            plan, later = polishing, False
-        stop = min(most, first - 1) if later else most
-        limit = np.asarray(min(count + piece, stop), np.int32)
-        run = resume(inner, run, limit, settings, plan=plan)
+        if late and count >= first - 1:
+            plan, late = polishing, False
+        stop = int(limit_before(plan, settings, np.asarray(min(most, first - 1) if late else most, np.int32)))
+        if count >= stop and handed_over is None:
+            handed_over = take_over_run(problem, inner, run, settings, plan=plan, dtype=dtype)
+        if handed_over is None or plan.later is None:
+            limit = np.asarray(min(count + piece, stop), np.int32)
+            run = resume(inner, run, limit, settings, plan=plan)
+        else:
+            dense, moved = handed_over
+            limit = np.asarray(min(count + PIECE_OF_NEWTON, most), np.int32)
+            handed_over = dense, resume(dense, moved, limit, settings, plan=plan.later)
+            run = give_back_run(problem, inner, run, *handed_over, plan=plan)
         before, count, status = count, int(run.state.iteration), int(run.status)
         per_iteration = (time.perf_counter() - clock) / (count - before)
         piece = int(np.clip(PIECE / per_iteration, 1, 4 * piece))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
@@ -28,9 +26,8 @@ from admm_jax.solver.rewrite import VECTOR, lift
 from admm_jax.solver.run import ENDLESS, Run, duals_of
 from admm_jax.solver.settings import Settings
 from admm_jax.solver.state import State
-from admm_jax.solver.vectors import dtype_of, select
+from admm_jax.solver.vectors import select
 from admm_jax.solver.x_update import Workspace
-from admm_jax.solver.x_update_forms import Cholesky
 
 Examined = tuple[Run, Point, Certificate, Array, Array]  # see `examine`
 DENSE_ROUNDS = 4  # of absorbing and projecting, each with one factorisation
@@ -125,29 +122,6 @@ def _dense(problem: Problem, run: Run, goal: Array) -> Examined:
     return run, point, certificate, certificate.relative_gap, certificate.relative_gap
 
 
-def _by_matrices(problem: Problem, run: Run, goal: Array) -> Examined:
-    """As `_dense`, of a problem that is iterated without matrices: they are formed for this."""
-    state, dtype = run.state, dtype_of(run.state.x)
-    matrices = Cholesky()
-    dense = matrices.rewritten(problem, dtype)
-    workspace = matrices.workspace(dense, dtype)
-
-    def joined(x: Point) -> Point:
-        parts = {name: jnp.broadcast_to(x[name], shape) for name, shape in problem.variables}
-        return matrices.enter(problem, parts)
-
-    units = replace(run.units, lower=joined(run.units.lower), upper=joined(run.units.upper))
-    pair = joined(state.x), duals_of(problem, state)
-    better, vector, duals, certificate = _newton(dense, workspace, *pair, state.rho, units, goal)
-    point = matrices.leave(problem, vector)
-    run = replace(
-        run,
-        state=select(better, restart_at(problem, state, point, duals), state),
-        polish_at=state.iteration + state.iteration // 2,
-    )
-    return run, point, certificate, certificate.relative_gap, certificate.relative_gap
-
-
 def examine(problem: Problem, plan: Plan, run: Run, settings: Settings) -> Examined:
     """The best point that this iterate gives, its certificate, the gap that is expected of it, and an estimate.
 
@@ -169,14 +143,7 @@ def examine(problem: Problem, plan: Plan, run: Run, settings: Settings) -> Exami
     if plan.dense:
         return _dense(problem, run, goal)
 
-    if plan.polisher is None or not plan.polisher.forms_matrices:
-        return _matrix_free(problem, plan, run, settings, goal)
-    due, unpolished = settings.polish & (run.state.iteration >= run.polish_at), dataclasses.replace(plan, polisher=None)
-    return lax.cond(
-        due,
-        lambda: _by_matrices(problem, run, goal),
-        lambda: _matrix_free(problem, unpolished, run, settings, goal),
-    )
+    return _matrix_free(problem, plan, run, settings, goal)
 
 
 def _matrix_free(problem: Problem, plan: Plan, run: Run, settings: Settings, goal: Array) -> Examined:

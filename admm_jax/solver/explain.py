@@ -105,6 +105,8 @@ def _polishing(plan: Plan) -> str:
         return "semismooth Newton on the augmented Lagrangian"
     if plan.polisher is not None:
         return plan.polisher.description
+    if plan.later is not None:
+        return f"from iteration {plan.later_from} on it is solved with matrices, and semismooth Newton"
     return "none for this kind of model: the iterates themselves are certified"
 
 

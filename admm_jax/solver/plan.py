@@ -13,15 +13,16 @@ from admm_jax.problem import Problem
 from admm_jax.solver import regions
 from admm_jax.solver.decouple import periods_of
 from admm_jax.solver.own_x_update import Preconditioned, Solve
-from admm_jax.solver.polisher import NewtonOnMatrices, Polisher, polisher_of
+from admm_jax.solver.polisher import Polisher, polisher_of
 from admm_jax.solver.rewrite import inner_shape
 from admm_jax.solver.x_update import XUpdate
 from admm_jax.solver.x_update_forms import Cholesky, ConjugateGradients, FourierDiagonal
 
 DENSE_VARIABLES = 400  # above it one factorisation costs more than a handful of matrix-free products
 SMALLEST_IMAGE = 20  # pixels
-NEWTON_VARIABLES = 1000  # up to there matrices are formed for Newton's method where iterating has not arrived
-NEWTON_FROM = 500  # iterations: a Newton step costs some hundred of them
+LATER_VARIABLES = 1000  # up to there a solve with matrices takes over where iterating has not arrived
+LATER_FROM = 500  # iterations: a Newton step costs some hundred of them
+DENSE_RHO_TOLERANCE = 3.0  # a new factor is cheap, and the x-update exact
 DENSE_ENTRIES = 4_000_000  # entries of all matrices together: 32 MB in float64
 # isotropic TV on 256² pixels is brought to 1e-6 by 475 iterations, in 5 s; polishing it, to 4e-12, takes 66
 ISOTROPIC_POLISH_BELOW = 1e-6
@@ -40,7 +41,8 @@ class Plan:
 
     `x_update` decides what form the problem is solved in, too. `prox_steps` are the inner iterations of a prox that is
     no closed form, which is warm-started. A program without `polisher` may stand in for one that has it as long as no
-    iterate is polished: it is sooner compiled (`polish_later`).
+    iterate is polished: it is sooner compiled (`polish_later`). `later` takes over from the iteration `later_from` on
+    where the gap has not been reached (see `handover.py`).
     """
 
     x_update: XUpdate
@@ -60,6 +62,8 @@ class Plan:
     first_polish: int = 50
     polish_later: bool = False  # a program without `polisher`, to be followed from `first_polish` on by one that has it
     polish_every: int = 15
+    later: Plan | None = None  # None: this plan to the end
+    later_from: int = LATER_FROM
     sequential: bool = False  # under `vmap`, one problem after another
     least_patience: int = 500  # iterations without progress that are granted in any case
     unroll: int = 0  # so many iterations exactly, to be differentiated one by one; 0: iterate until the gap is reached
@@ -93,7 +97,7 @@ def make_plan(problem: Problem, own: Solve | None = None) -> Plan:
     With an x-update of the user's own (see `own_x_update`) it is by conjugate gradients, whatever the size.
     """
     if own is None and problem.size <= DENSE_VARIABLES and matrices_fit(problem):
-        return Plan(Cholesky(), rho_tolerance=3.0)
+        return Plan(Cholesky(), rho_tolerance=DENSE_RHO_TOLERANCE)
     periods = periods_of(problem) if own is None else None
     if periods is not None and transforms_pay(problem):
         return Plan(FourierDiagonal(periods), least_patience=100)
@@ -132,10 +136,10 @@ def transforms_pay(problem: Problem) -> bool:
 
 
 def polishing(plan: Plan, problem: Problem) -> Plan:
-    """The plan with a polisher where one applies. Dense problems have Newton's method in any case."""
+    """The plan with what brings a slow solve to its end: a polisher, or a solve with matrices where they are small."""
     if plan.dense or plan.decoupled:
         return plan
-    if problem.penalties and problem.size <= NEWTON_VARIABLES and matrices_fit(problem):
-        newton = NewtonOnMatrices()
-        return dataclasses.replace(plan, polisher=newton, first_polish=NEWTON_FROM, polish_below=math.inf)
+    if problem.penalties and problem.size <= LATER_VARIABLES and matrices_fit(problem):
+        later = dataclasses.replace(plan, x_update=Cholesky(), rho_tolerance=DENSE_RHO_TOLERANCE, later=None)
+        return dataclasses.replace(plan, polish_below=math.inf, later=later)
     return dataclasses.replace(plan, polisher=polisher_of(problem))

@@ -22,14 +22,6 @@ class Polisher(Protocol):
         """In words, for `explain`."""
         ...
 
-    @property
-    def forms_matrices(self) -> bool:
-        """Whether it is Newton's method on matrices, formed for it, that finds a dual point of its own.
-
-        Where it is due, an iterate is then examined as that of a dense problem (see `examine`); `polish` is not asked.
-        """
-        ...
-
     def polish(
         self, problem: Problem, rhs: Point, raw: PrimalDual, units: Units, target: Array, wanted: Array, due: Array
     ) -> PrimalDual:
@@ -51,7 +43,6 @@ class Polisher(Protocol):
 class FlatRegions:
     """Anisotropic total variation: least squares on its flat regions."""
 
-    forms_matrices = False
     description = "least squares on the flat regions by conjugate gradients, with merges"
 
     def polish(
@@ -64,7 +55,6 @@ class FlatRegions:
 class IsotropicGroups:
     """Isotropic total variation: multipliers and Newton, then Newton on the flat regions."""
 
-    forms_matrices = False
     description = "method of multipliers with primal-dual Newton, then Newton on the flat regions"
 
     def polish(
@@ -75,19 +65,6 @@ class IsotropicGroups:
 
         # under `vmap` both sides of the condition `due` are computed, but not of one that is no element's own
         return lax.cond(wanted, where_due, lambda: raw)
-
-
-@dataclass(frozen=True)
-class NewtonOnMatrices:
-    """Small problems that are iterated without matrices: Newton's method once iterating has not arrived."""
-
-    forms_matrices = True
-    description = "semismooth Newton on the augmented Lagrangian, on matrices that are formed for it where it is due"
-
-    def polish(
-        self, problem: Problem, rhs: Point, raw: PrimalDual, units: Units, target: Array, wanted: Array, due: Array
-    ) -> PrimalDual:
-        return raw
 
 
 def polisher_of(problem: Problem) -> Polisher | None:

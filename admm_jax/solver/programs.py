@@ -17,7 +17,7 @@ from typing import Any
 import jax
 
 from admm_jax.problem import Problem
-from admm_jax.solver.plan import Plan
+from admm_jax.solver.plan import DENSE_VARIABLES, Plan
 
 LITTLE = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
 SOME = {
@@ -75,7 +75,7 @@ class Program:
         return jax.jit(self.function, static_argnames=self.static, compiler_options=options)
 
     def _effort(self, problem: Problem, plan: Plan) -> str | None:
-        if plan.dense:
+        if plan.dense and problem.size <= DENSE_VARIABLES:
             return "little"
         if problem.size > self.small or _slices_at_data(problem):
             return None

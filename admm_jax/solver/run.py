@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from admm_jax.problem import Point, Problem
@@ -11,7 +12,7 @@ from admm_jax.pytree import pytree_dataclass, replace
 from admm_jax.solution import History
 from admm_jax.solver import decouple
 from admm_jax.solver.certificate import Certificate, Units, initial_units
-from admm_jax.solver.equilibrate import Scaling, unscaled
+from admm_jax.solver.equilibrate import Scaling, equilibrate, find_scaling, unscaled
 from admm_jax.solver.plan import Plan
 from admm_jax.solver.settings import Settings
 from admm_jax.solver.state import State, data_point, initial_rho, initial_state
@@ -148,3 +149,23 @@ def begin(
         status=_first_status(problem),
         history=jnp.full((HISTORY, len(History._fields)), jnp.nan, dtype),
     )
+
+
+def start_run(
+    problem: Problem, settings: Settings, x: Point, state: State | None, *, plan: Plan, dtype: np.dtype
+) -> tuple[Problem, Run]:
+    """The rewritten problem, in units of its own, and a run at its beginning.
+
+    Args:
+        problem: As `prepare` made it.
+        settings: The numbers of the run.
+        x: Where it starts, of the shapes of the user's problem.
+        state: Of an earlier solve; None for none.
+        plan: How it is solved.
+        dtype: Of the solve.
+    """
+    plain = plan.x_update.rewritten(problem, jnp.dtype(dtype))
+    scaling = find_scaling(plain, jnp.dtype(dtype), dense=plan.dense)
+    inner = equilibrate(plain, scaling, dense=plan.dense)
+    point = plan.x_update.enter(problem, x)
+    return inner, begin(inner, plan, jnp.dtype(dtype), settings, point, state, scaling)

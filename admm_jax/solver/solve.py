@@ -16,11 +16,12 @@ from admm_jax.problem import Chain, LinearMap, Penalty, Point, Problem, Quadrati
 from admm_jax.pytree import replace
 from admm_jax.solution import History, Solution
 from admm_jax.solver import own_x_update
-from admm_jax.solver.equilibrate import Scaling, equilibrate, find_scaling
+from admm_jax.solver.equilibrate import Scaling
+from admm_jax.solver.handover import awaits, give_back, limit_before, solve_on, take_over
 from admm_jax.solver.loop import advance, within
 from admm_jax.solver.plan import Plan, make_plan
 from admm_jax.solver.programs import Program
-from admm_jax.solver.run import Run, begin
+from admm_jax.solver.run import Run, start_run
 from admm_jax.solver.settings import Settings
 from admm_jax.solver.state import State
 from admm_jax.solver.x_update_forms import ConjugateGradients
@@ -115,26 +116,6 @@ def fits(state: Any, problem: Problem, plan: Plan) -> bool:
     return [(np.shape(z), np.shape(field)) for z, field in zip(state.z, state.fields, strict=True)] == wanted
 
 
-def start_run(
-    problem: Problem, settings: Settings, x: Point, state: State | None, *, plan: Plan, dtype: np.dtype
-) -> tuple[Problem, Run]:
-    """The rewritten problem, in units of its own, and a run at its beginning.
-
-    Args:
-        problem: As `prepare` made it.
-        settings: The numbers of the run.
-        x: Where it starts, of the shapes of the user's problem.
-        state: Of an earlier solve; None for none.
-        plan: How it is solved.
-        dtype: Of the solve.
-    """
-    plain = plan.x_update.rewritten(problem, jnp.dtype(dtype))
-    scaling = find_scaling(plain, jnp.dtype(dtype), dense=plan.dense)
-    inner = equilibrate(plain, scaling, dense=plan.dense)
-    point = plan.x_update.enter(problem, x)
-    return inner, begin(inner, plan, jnp.dtype(dtype), settings, point, state, scaling)
-
-
 def _resume(problem: Problem, run: Run, limit: Array, settings: Settings, *, plan: Plan) -> Run:
     """Go on until `limit` iterations in all; `problem` is the rewritten one."""
     return advance(problem, plan, run, limit, settings)
@@ -153,6 +134,9 @@ FEW_SOLVES = 128 * 128
 start = Program(start_run, "plan", "dtype", runs_once=True, small=FEW_SOLVES)
 resume = Program(_resume, "plan", small=FEW_SOLVES)
 launch = Program(_launch, "plan", "dtype")
+# for a run that is handed over
+take_over_run = Program(take_over, "plan", "dtype", runs_once=True)
+give_back_run = Program(give_back, "plan", runs_once=True)
 
 
 def solve(
@@ -160,7 +144,9 @@ def solve(
 ) -> tuple[Solution, Scaling]:
     """One `while_loop` from start to end: the solution, and the units that it was found in."""
     inner, run = start_run(problem, settings, x, state, plan=plan, dtype=dtype)
-    run = advance(inner, plan, run, jnp.asarray(NO_LIMIT, jnp.int32), settings)
+    limit = jnp.asarray(NO_LIMIT, jnp.int32)
+    run = advance(inner, plan, run, limit_before(plan, settings, limit), settings)
+    run = solve_on(problem, inner, run, limit, settings, plan=plan, dtype=dtype)
     return _ended(problem, run, settings, plan=plan), run.scaling
 
 
@@ -178,13 +164,14 @@ ended = Program(_ended, "plan", runs_once=True)
 def in_stages(
     problem: Problem, settings: Settings, x: Point, state: State | None, *, plan: Plan, dtype: np.dtype
 ) -> tuple[Solution, Scaling]:
-    """As `solve`, of numbers that are known: polishing, most of the compiling, waits until a run comes to it."""
-    early = dataclasses.replace(plan, polisher=None, polish_later=True)
-    limit = np.asarray(min(plan.first_polish - 1, int(settings.max_iterations)), np.int32)
-    inner, run = launch(problem, settings, x, state, limit, plan=early, dtype=dtype)
-    if int(run.status) == Status.SOLVE_UNKNOWN.value and int(run.state.iteration) < int(settings.max_iterations):
-        run = resume(inner, run, np.asarray(NO_LIMIT, np.int32), settings, plan=plan)
-    return ended(problem, run, settings, plan=early), run.scaling
+    """As `solve`, of numbers that are known: the solve with matrices is not compiled before a run comes to it."""
+    limit = np.asarray(NO_LIMIT, np.int32)
+    inner, run = launch(problem, settings, x, state, limit_before(plan, settings, limit), plan=plan, dtype=dtype)
+    if plan.later is not None and awaits(run, settings):
+        dense, moved = take_over_run(problem, inner, run, settings, plan=plan, dtype=dtype)
+        moved = resume(dense, moved, limit, settings, plan=plan.later)
+        run = give_back_run(problem, inner, run, dense, moved, plan=plan)
+    return ended(problem, run, settings, plan=plan), run.scaling
 
 
 def finish(problem: Problem, run: Run, status: Any, *, plan: Plan) -> Solution:

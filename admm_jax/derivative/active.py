@@ -18,10 +18,10 @@ from jax import Array, lax
 
 from admm_jax.problem import Penalty, Point, Problem
 from admm_jax.pytree import pytree_dataclass
-from admm_jax.solver.certificate import initial_units, larger, size_of
 from admm_jax.solver.plan import Plan
 from admm_jax.solver.regions import Regions, find_regions
 from admm_jax.solver.rewrite import lift
+from admm_jax.solver.sizes import initial_units, larger, size_of
 from admm_jax.solver.state import data_point, right_hand_side
 from admm_jax.solver.vectors import dtype_of
 

@@ -41,10 +41,10 @@ from admm_jax.problem import Penalty, Point, Problem
 from admm_jax.pytree import replace
 from admm_jax.solution import Solution
 from admm_jax.solver import unroll
-from admm_jax.solver.equilibrate import Scaling
 from admm_jax.solver.plan import Plan, polishing
 from admm_jax.solver.programs import Program
 from admm_jax.solver.rewrite import lift
+from admm_jax.solver.scaling import Scaling
 from admm_jax.solver.settings import Settings, finishing
 from admm_jax.solver.solve import FEW_SOLVES, in_stages, solve
 from admm_jax.solver.state import State

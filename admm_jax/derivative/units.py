@@ -16,8 +16,9 @@ from admm_jax.derivative.ambiguity import no_tangent, with_floating
 from admm_jax.problem import Point, Problem
 from admm_jax.pytree import replace
 from admm_jax.solution import Solution
-from admm_jax.solver.equilibrate import Scaling, equilibrate
+from admm_jax.solver.equilibrate import equilibrate
 from admm_jax.solver.plan import Plan
+from admm_jax.solver.scaling import Scaling
 
 
 class ScaledProblem:

@@ -22,41 +22,18 @@ rounding alone.
 
 from __future__ import annotations
 
-import jax
 import jax.numpy as jnp
-import numpy as np
-from jax import Array, lax
+from jax import Array
 
 from admm_jax.problem import Point, Problem
 from admm_jax.pytree import pytree_dataclass, replace
-from admm_jax.solver.linear import factorised
 from admm_jax.solver.reach import RADIUS, Reach, price, reach_of, stationarity_magnitude
-from admm_jax.solver.rewrite import VECTOR, matrix_of
-from admm_jax.solver.rounding import floor, magnitude, rise, value_and_error
-from admm_jax.solver.spectral import solve_normal
-from admm_jax.solver.vectors import add, dtype_of, row_length, select, subtract
+from admm_jax.solver.rounding import floor, rise, value_and_error
+from admm_jax.solver.sizes import Units, violation
+from admm_jax.solver.vectors import add, dtype_of
 
 # of a multiplier on its way into the stationarity: out of the prox, into dom g*, times a scaled row, and when absorbed
 ROUNDINGS = 4
-
-
-@pytree_dataclass
-class Units:
-    """The sizes of x; they only matter where x is zero, for there nothing is small beside it.
-
-    `point`: as the data suggest it, or the largest that an iterate had; `data`: as the data suggest it, or zero.
-    `lower`, `upper`: the range of values among which minimisers are sought, infinite where none is assumed.
-    """
-
-    point: Array
-    data: Array
-    lower: Point
-    upper: Point
-
-    @property
-    def digits(self) -> Array:
-        """What the last digits of x count from: the data, or the iterates where the data suggest nothing."""
-        return jnp.where(self.data > 0, self.data, self.point)
 
 
 @pytree_dataclass
@@ -117,72 +94,6 @@ def stationarity(problem: Problem, e: tuple[Array, ...], p: tuple[Array, ...], z
     for penalty, part in zip(problem.penalties, p, strict=True):
         out = add(out, penalty.map.adjoint(part))
     return out
-
-
-def size_of(x: Point) -> Array:
-    """The largest |x_i|."""
-    return jnp.max(jnp.stack([jnp.max(jnp.abs(value)) for value in x.values()]))
-
-
-def initial_units(problem: Problem, point: Point) -> Units:
-    """Units before the first iteration: `point` is what the quadratics say; offsets b of A x + b say |b| / ||A||.
-
-    Of a constraint's b only what lies outside, for the rest asks nothing of x, even where A is next to nothing; but all
-    of it where nothing else says anything.
-    """
-    dtype = dtype_of(point)
-    extent, inside = size_of(point), jnp.zeros((), dtype)
-    for penalty in problem.penalties:
-        constraint = penalty.function.is_constraint
-        if np.ndim(penalty.offset) == 0 and not constraint:
-            continue  # a norm or a variation of the variables themselves: it says nothing of their size
-        length = row_length(penalty.map, dtype)
-        offset = jnp.broadcast_to(jnp.asarray(penalty.offset, dtype), penalty.map.out_shape)
-        outside = penalty.function.violation(offset) if constraint else offset
-        whole, asked = (
-            jnp.where(length > 0, jnp.max(jnp.abs(b)) / jnp.where(length > 0, length, 1), 0) for b in (offset, outside)
-        )
-        extent, inside = jnp.maximum(extent, asked), jnp.maximum(inside, whole)
-    extent = jnp.where(extent > 0, extent, inside)
-    unbounded = {name: jnp.full((), jnp.inf, dtype) for name in point}
-    return Units(extent, extent, {name: -value for name, value in unbounded.items()}, unbounded)
-
-
-def larger(old: Array, new: Array) -> Array:
-    """The larger of a unit and a new size, if that is finite."""
-    return jnp.where(jnp.isfinite(new), jnp.maximum(old, new), old)
-
-
-def violation(problem: Problem, x: Point, units: Units) -> Array:
-    """The largest violation of a row of a constraint on A x + b, relative to |A| |x| and to what the row asks for.
-
-    A row's size is that of its own terms at x, |A| |x|, of its bounds and offset, and of |A| times the unit of x:
-    x >= 0 at x = 0 has the size of the unit, and x - y <= 0 at x = y = 1 the size 2, although x - y = 0. No row is
-    measured by another.
-
-    Args:
-        problem: The lifted problem.
-        x: The point.
-        units: The sizes of x.
-    """
-    worst = jnp.zeros((), dtype_of(x))
-    # x may be zero but for rounding, and is then no measure of itself
-    least = float(jnp.finfo(dtype_of(x)).eps) ** 0.5 * units.data
-    unit = jnp.clip(size_of(x), least, jnp.where(units.data > 0, units.data, 1))
-    sizes = {name: jnp.maximum(jnp.abs(value), unit) for name, value in x.items()}
-    for penalty in problem.penalties:
-        function = penalty.function
-        if not function.has_domain:
-            continue
-        value = penalty.map(x) + penalty.offset
-        excess = jnp.abs(function.violation(value))
-        size = jnp.maximum(magnitude(penalty.map, sizes), function.extent(jnp.asarray(penalty.offset, value.dtype)))
-        tied = function.ties(value.ndim)
-        if tied:  # of a ball the rows are one constraint
-            excess, size = jnp.max(excess), jnp.max(size)
-        relative = jnp.where(excess > 0, excess / jnp.maximum(size, excess), 0)
-        worst = jnp.maximum(worst, jnp.max(relative, initial=0))
-    return worst
 
 
 @pytree_dataclass
@@ -292,125 +203,6 @@ def relative(value: Array, gap: Array, floor: Array) -> Array:
     eps, tiny = jnp.finfo(value.dtype).eps, jnp.finfo(value.dtype).tiny
     zero = (jnp.abs(value) <= floor) & (gap <= (1 + ROUNDINGS * RADIUS) * floor)
     return gap / jnp.maximum(jnp.where(zero, floor / eps, jnp.abs(value)), tiny / eps)
-
-
-def certify(
-    problem: Problem,
-    x: Point,
-    promised: Certificate,
-    unit: Array,
-    units: Units,
-    goal: Array,
-    *,
-    rounds: int,
-    inner: int,
-    last: int,
-    e: tuple[Array, ...] | None = None,
-    gram: Array | None = None,
-) -> Certificate:
-    """The certificate of x with duals built from those of `promised`, in rounds of projecting and absorbing.
-
-    After every round the pair, scaled into dom g* or projected, is evaluated with what is left of the stationarity at
-    its full price; the best is kept, and the first whose relative gap is within `goal` ends it.
-
-    Args:
-        problem: The lifted problem.
-        x: The point.
-        promised: Of `promise` or another look at x: the duals to start from, and what needs no duals.
-        unit: The step of p against that of e: omega on all that is not held, a scalar.
-        units: The sizes of x.
-        goal: Of the relative gap.
-        rounds: At most so many.
-        inner: Conjugate gradient steps of a round, at most.
-        last: Those of the last round, which absorbs to rounding.
-        e: Where e starts; None for Q x - d.
-        gram: sum Q^T W Q of a dense problem, (n, n): systems are then solved by Cholesky. None for conjugate gradients.
-    """
-    dtype = dtype_of(x)
-    zero = {name: jnp.zeros_like(value) for name, value in x.items()}
-    functions = [penalty.function for penalty in problem.penalties]
-    # where dom g* is zero alone, as for a weight of zero, nothing is absorbed: scaling would have to undo all of it
-    ones = [jnp.ones_like(part) for part in promised.duals]
-    units_of = tuple(
-        jnp.where((f.project_dual(one) == 0) & (f.project_dual(-one) == 0), 0, unit) * one
-        for f, one in zip(functions, ones, strict=True)
-    )
-    tight = float(jnp.finfo(dtype).eps) * 64
-
-    here = know(problem, x, promised.duals, units)
-
-    def scaled(e: tuple[Array, ...], p: tuple[Array, ...], residual: Point) -> tuple:
-        """(e, p, residual) of the pair scaled into dom g*; `residual` is what it misses in stationarity before."""
-        scale = jnp.ones((), dtype)
-        for f, part in zip(functions, p, strict=True):
-            scale = jnp.minimum(scale, f.into_domain(part))
-        e, p = (tuple(scale * part for part in parts) for parts in (e, p))
-        left = {name: scale * part for name, part in residual.items()}
-        left |= {name: left[name] + (1 - scale) * cost for name, cost in problem.linear.items()}
-        return e, p, left
-
-    def projected(e: tuple[Array, ...], loose: tuple[Array, ...], residual: Point) -> tuple:
-        """(e, p, residual) of the pair projected onto dom g*: where a sign is wrong by rounding, no scale would do."""
-        p = tuple(f.project_dual(part) for f, part in zip(functions, loose, strict=True))
-        left = residual
-        for penalty, new, old in zip(problem.penalties, p, loose, strict=True):
-            left = add(left, penalty.map.adjoint(new - old))
-        return e, p, left
-
-    def prove(pair: tuple) -> Array:
-        e, p, left = pair
-        return evaluate(problem, x, e, p, left, here)
-
-    def attempt(e: tuple[Array, ...], p: tuple[Array, ...], residual: Point) -> tuple:
-        """(gap, e, p): the better of the two pairs, of which one will do where all of dom g* is balanced."""
-        first = scaled(e, p, residual)
-        if all(f.is_balanced for f in functions):
-            return prove(first), *first[:2]
-        second = projected(e, p, residual)
-        gaps = lax.map(prove, jax.tree.map(lambda *parts: jnp.stack(parts), first, second))  # compiled once
-        # what is no number proves nothing
-        better = ~(gaps[0] <= gaps[1])
-        return jnp.fmin(*gaps), *select(better, second[:2], first[:2])
-
-    def body(carry: tuple) -> tuple:
-        i, _, e, free, residual, omegas, least, *best = carry
-        p = tuple(f.project_dual(part) for f, part in zip(functions, free, strict=True))
-        rhs = {name: -part for name, part in residual.items()}
-        for penalty, part, loose in zip(problem.penalties, p, free, strict=True):
-            rhs = subtract(rhs, penalty.map.adjoint(part - loose))
-        final = i > rounds
-        steps = jnp.where(i == 0, 0, jnp.where(final, last, inner))  # the first one only looks at what there is
-        if gram is None:
-            phi = solve_normal(problem, omegas, rhs, zero, steps=steps, tol=jnp.where(final, tight, 0.01))
-        else:
-            weights = tuple(omega.ravel() for omega in omegas)
-            matrices = [matrix_of(penalty.map) for penalty in problem.penalties]
-            solved = factorised(gram, matrices, weights, rhs[VECTOR])
-            phi = {VECTOR: jnp.where((i > 0) & jnp.all(jnp.isfinite(solved)), solved, 0)}
-        e = tuple(part + quadratic.map(phi) for quadratic, part in zip(problem.quadratics, e, strict=True))
-        moved = zip(problem.penalties, p, omegas, strict=True)
-        free = tuple(part + omega * penalty.map(phi) for penalty, part, omega in moved)
-        residual = stationarity(problem, e, free, zero)
-        # absorbing may fail, where the held parts leave no way to be stationary, and so may scaling
-        gap, *pair = attempt(e, free, residual)
-        best = select(gap <= least, pair, best)
-        least = jnp.fmin(gap, least)
-        done = final | (relative(promised.objective, least, promised.floor) <= goal)
-        # what has to be projected now is held fast in the next round; at first, what is on the border of dom g*: the
-        # signs of jumps are right long before the rest
-        reach = jnp.where(i == 0, 1.0001, 1)
-        omegas = tuple(
-            jnp.where(f.project_dual(reach * part) == reach * part, own, 0)
-            for f, part, own in zip(functions, free, units_of, strict=True)
-        )
-        return i + 1, done, e, free, residual, omegas, least, *best
-
-    e = tuple(q.map(x) - q.data for q in problem.quadratics) if e is None else e
-    p = promised.duals
-    none, infinity = jnp.zeros((), bool), jnp.full((), jnp.inf, dtype)
-    start = jnp.zeros((), jnp.int32), none, e, p, zero, units_of, infinity, e, p
-    *_, gap, _, p = lax.while_loop(lambda carry: ~carry[1], body, start)
-    return proved(promised, gap, p)
 
 
 def first_look(problem: Problem, x: Point, p: tuple[Array, ...], units: Units) -> Certificate:

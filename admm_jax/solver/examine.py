@@ -9,22 +9,14 @@ from jax import Array, lax
 from admm_jax.problem import Point, Problem
 from admm_jax.pytree import replace
 from admm_jax.solver import decouple, newton
-from admm_jax.solver.certificate import (
-    Certificate,
-    Units,
-    certificate_of,
-    certifies,
-    certify,
-    likely,
-    promise,
-    relative,
-    stationarity,
-)
+from admm_jax.solver.absorb import certify
+from admm_jax.solver.certificate import Certificate, certificate_of, certifies, likely, promise, relative, stationarity
 from admm_jax.solver.estimate import estimated_gap
 from admm_jax.solver.plan import Plan
 from admm_jax.solver.rewrite import VECTOR, lift
 from admm_jax.solver.run import ENDLESS, Run, duals_of
 from admm_jax.solver.settings import Settings
+from admm_jax.solver.sizes import Units
 from admm_jax.solver.state import State
 from admm_jax.solver.vectors import select
 from admm_jax.solver.x_update import Workspace

@@ -28,10 +28,11 @@ from jax import Array, lax
 from admm_jax.problem import Point, Problem
 from admm_jax.prox.projections import leading_dot, safe_norm
 from admm_jax.pytree import pytree_dataclass, replace
-from admm_jax.solver.certificate import Units, likely, objective, stationarity
+from admm_jax.solver.certificate import likely, objective, stationarity
 from admm_jax.solver.multipliers import NEWTON_STEPS, Inner, Parts, TVProblem, minimise, tv_problem_of
 from admm_jax.solver.regions import Regions, boxes_of, complete, find_regions, tv_of
 from admm_jax.solver.rewrite import lift
+from admm_jax.solver.sizes import Units
 from admm_jax.solver.vectors import select
 
 OUTER = 12  # rounds of multipliers; 3 to 6 are usual

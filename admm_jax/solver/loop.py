@@ -11,13 +11,14 @@ from jax import Array, lax
 
 from admm_jax.problem import Problem
 from admm_jax.pytree import replace
-from admm_jax.solver.certificate import Certificate, certifies, larger, size_of
+from admm_jax.solver.certificate import Certificate, certifies
 from admm_jax.solver.detect import infeasible, unbounded
 from admm_jax.solver.examine import examine
 from admm_jax.solver.plan import Plan
 from admm_jax.solver.rewrite import lift
 from admm_jax.solver.run import HISTORY, Run, duals_of
 from admm_jax.solver.settings import Settings
+from admm_jax.solver.sizes import larger, size_of
 from admm_jax.solver.state import State
 from admm_jax.solver.step import adapt_rho, residuals, step
 from admm_jax.solver.vectors import dtype_of, select, subtract

@@ -30,7 +30,8 @@ from jax.core import Tracer
 from admm_jax.errors import DataError, ShapeError
 from admm_jax.problem import Point, Problem
 from admm_jax.pytree import replace
-from admm_jax.solver.equilibrate import Scaling, unscaled
+from admm_jax.solver.equilibrate import unscaled
+from admm_jax.solver.scaling import Scaling
 from admm_jax.solver.vectors import add_scaled, dot, norm, probe_signs, select, subtract
 from admm_jax.solver.x_update import Workspace
 from admm_jax.solver.x_update_forms import ConjugateGradients

@@ -9,7 +9,7 @@ from jax import Array, lax
 
 from admm_jax.problem import Point, Problem
 from admm_jax.solver import isotropic, regions
-from admm_jax.solver.certificate import Units
+from admm_jax.solver.sizes import Units
 
 PrimalDual = tuple[Point, tuple[Array, ...]]  # a point, and the duals of the lifted problem
 

@@ -11,10 +11,12 @@ from admm_jax.problem import Point, Problem
 from admm_jax.pytree import pytree_dataclass, replace
 from admm_jax.solution import History
 from admm_jax.solver import decouple
-from admm_jax.solver.certificate import Certificate, Units, initial_units
-from admm_jax.solver.equilibrate import Scaling, equilibrate, find_scaling, unscaled
+from admm_jax.solver.certificate import Certificate
+from admm_jax.solver.equilibrate import equilibrate, find_scaling, unscaled
 from admm_jax.solver.plan import Plan
+from admm_jax.solver.scaling import Scaling
 from admm_jax.solver.settings import Settings
+from admm_jax.solver.sizes import Units, initial_units
 from admm_jax.solver.state import State, data_point, initial_rho, initial_state
 from admm_jax.solver.value_range import assumed_range, needed
 from admm_jax.solver.x_update import Workspace

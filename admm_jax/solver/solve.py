@@ -16,12 +16,12 @@ from admm_jax.problem import Chain, LinearMap, Penalty, Point, Problem, Quadrati
 from admm_jax.pytree import replace
 from admm_jax.solution import History, Solution
 from admm_jax.solver import own_x_update
-from admm_jax.solver.equilibrate import Scaling
 from admm_jax.solver.handover import awaits, give_back, limit_before, solve_on, take_over
 from admm_jax.solver.loop import advance, within
 from admm_jax.solver.plan import Plan, make_plan
 from admm_jax.solver.programs import Program
 from admm_jax.solver.run import Run, start_run
+from admm_jax.solver.scaling import Scaling
 from admm_jax.solver.settings import Settings
 from admm_jax.solver.state import State
 from admm_jax.solver.x_update_forms import ConjugateGradients

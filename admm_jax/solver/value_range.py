@@ -13,10 +13,10 @@ import jax.numpy as jnp
 from jax import Array
 
 from admm_jax.problem import Point, Problem
-from admm_jax.solver.equilibrate import Scaling
 from admm_jax.solver.plan import Plan
 from admm_jax.solver.reach import own_bounds
 from admm_jax.solver.rewrite import lift
+from admm_jax.solver.scaling import Scaling
 from admm_jax.solver.settings import Settings
 
 

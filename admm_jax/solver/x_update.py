@@ -17,7 +17,7 @@ from jax import Array
 
 from admm_jax.problem import Point, Problem
 from admm_jax.pytree import pytree_dataclass
-from admm_jax.solver.equilibrate import Scaling
+from admm_jax.solver.scaling import Scaling
 from admm_jax.solver.state import State, right_hand_side
 
 

@@ -12,9 +12,9 @@ from jax import Array, lax
 
 from admm_jax.problem import Penalty, Point, Problem
 from admm_jax.solver import decouple
-from admm_jax.solver.equilibrate import Scaling
 from admm_jax.solver.linear import conjugate_gradients, normal
 from admm_jax.solver.rewrite import VECTOR, densify, flatten, lift, matrix_of, unflatten
+from admm_jax.solver.scaling import Scaling
 from admm_jax.solver.state import State, rhos_of, right_hand_side
 from admm_jax.solver.vectors import add, dtype_of
 from admm_jax.solver.x_update import AsItIs, Workspace

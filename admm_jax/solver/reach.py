@@ -98,10 +98,13 @@ def reach_of(problem: Problem, x: Point, unit: Array, magnitude: Point, assumed:
     lower = {n: jnp.maximum(value, jnp.minimum(low[n], x[n])) if n in low else value for n, value in lower.items()}
     upper = {n: jnp.minimum(value, jnp.maximum(high[n], x[n])) if n in high else value for n, value in upper.items()}
     size = {name: jnp.maximum(jnp.abs(value), unit) for name, value in x.items()}
-    noise: Point = {
-        name: ROUNDING * float(jnp.finfo(value.dtype).eps) * magnitude.get(name, jnp.zeros((), value.dtype))
-        for name, value in x.items()
-    }
+    noise: Point = {}
+    for name, value in x.items():
+        # What an entry that only goes to zero leaves behind, p_i = w x_i / ||x||, is all there is of its sum. Beside the
+        # largest, and in units in which entries of x are about one, it matters if a minimiser is eps^-1.5 away.
+        eps = float(jnp.finfo(value.dtype).eps)
+        sums = jnp.broadcast_to(magnitude.get(name, jnp.zeros((), value.dtype)), value.shape)
+        noise[name] = ROUNDING * eps * jnp.maximum(sums, eps**0.5 * jnp.max(sums))
     return Reach(lower, upper, size, noise, tuple(_lengths(quadratic, x) for quadratic in problem.quadratics))
 
 

@@ -100,7 +100,7 @@ def reach_of(problem: Problem, x: Point, unit: Array, magnitude: Point, assumed:
     size = {name: jnp.maximum(jnp.abs(value), unit) for name, value in x.items()}
     noise: Point = {}
     for name, value in x.items():
-        # What an entry that only goes to zero leaves behind, p_i = w x_i / ||x||, is all there is of its sum. Beside the
+        # What an entry that only goes to zero leaves behind, p_i = w x_i / ||x||, is all of its sum. Beside the
         # largest, and in units in which entries of x are about one, it matters if a minimiser is eps^-1.5 away.
         eps = float(jnp.finfo(value.dtype).eps)
         sums = jnp.broadcast_to(magnitude.get(name, jnp.zeros((), value.dtype)), value.shape)

@@ -127,10 +127,10 @@ def observe(scene, kernel, noise):
 
 
 def deblurring_model(frame_shape, kernel, boundary, p):
-    """The model of one channel, with the data B and the weight lam as parameters; its unknown image U."""
-    mode, margin = ("valid", np.subtract(kernel.shape, 1)) if boundary == "unknown" else ("same", (0, 0))
-    U = admm.Var("U", tuple(int(n) for n in np.add(frame_shape, margin)))
+    """The model of one channel, with the data B and the weight lam as parameters; its unknown image or scene U."""
     B, lam = admm.Param("B", *frame_shape), admm.Param("lam")
+    beyond = boundary == "unknown"
+    U, mode = (admm.Scene("U", B, kernel), "valid") if beyond else (admm.Var("U", frame_shape), "same")
     model = admm.Model()
     model.setObjective(lam * admm.tv2d(U, p=p) + 0.5 * admm.sum(admm.square(admm.conv2d(U, kernel, mode) - B)))
     return model, U
@@ -150,12 +150,16 @@ class Result(NamedTuple):
 
 
 def deblur(frame, kernel, boundary, args):
-    """Recover the frame: a grey one by `optimize`, the channels of a colour one by a batched `solve`."""
+    """Recover the frame: a grey one by `optimize`, the channels of a colour one by a batched `solve`.
+
+    What a model with the unknown boundary estimates beyond the frame is left out.
+    """
     model, U = deblurring_model(frame.shape[:2], kernel, boundary, args.tv)
     display = NoProgress() if args.quiet else TableProgress()
     result = (deblur_grey if frame.ndim == 2 else deblur_colour)(model, U, frame, args, display)
-    recovered = np.asarray(result.recovered, dtype=float)
-    return result._replace(recovered=crop(recovered, kernel.shape) if boundary == "unknown" else recovered)
+    images = np.asarray(result.recovered, dtype=float)  # channels first, where there are any
+    images = U.frame(images) if boundary == "unknown" else images
+    return result._replace(recovered=images if frame.ndim == 2 else np.moveaxis(images, 0, 2))
 
 
 def deblur_grey(model, U, frame, args, display):
@@ -204,8 +208,7 @@ def deblur_colour(model, U, frame, args, display, turn=200):
         solution = run(channels, solution)
     slowest = int(jnp.argmax(solution.gap))
     history = jax.tree.map(lambda *parts: np.concatenate([np.asarray(part[slowest]) for part in parts]), *histories)
-    recovered = np.moveaxis(np.asarray(solution[U]), 0, 2)
-    result = Result(recovered, objective, gap, iterations, converged, history, compiling, solving)
+    result = Result(solution[U], objective, gap, iterations, converged, history, compiling, solving)
     display.finish(result)
     return result
 

@@ -15,7 +15,7 @@ steps: the active set is found, not guessed (Rockafellar 1976; Li, Sun & Toh 201
 
 A step that would go far beyond the minimum along it ends there: the slope asks for prox and products with vectors only.
 While the multipliers still move far, the inner problems are solved roughly. So the linear program of
-`tests/benchmarks/matrices.py` takes 106 factorisations in the place of 523.
+`tests/benchmarks/matrices.py` takes 68 factorisations in the place of 523.
 
 The residuals Q x - d and A_j x + b_j are carried from step to step by what each step adds, and formed anew for each
 set of multipliers only. Near the end a step is smaller than the last digit of x; e = Q x - d and p_j still follow it,
@@ -44,10 +44,9 @@ SMALL = 100  # unknowns
 NEWTON = 40  # accepted steps for one set of multipliers
 LEAST_STEP = 2.0**-13  # of a Newton step
 SHORTEST = 0.1  # of the step tried before
-DAMPING = 1e-2  # of the Hessian, times the length of the gradient, at least
+DAMPING = 1e-2  # of the Hessian, times the length of the gradient
 OVERSHOT = 0.1  # the slope that a full step may have against that of the start: beyond, the minimum is sought
 HALVINGS = 8  # for it
-EASED = 0.3  # what is left of more damping after a full step
 OUTER = 30  # updates of the multipliers
 ROUGH = 0.1  # of a gradient at which the multipliers move on, relative to how far they still are, in its units
 EXACT_BELOW = 1e-6  # of that distance: from there on every inner problem is solved to rounding
@@ -70,8 +69,7 @@ class _Place:
 class _Search:
     """One trial: `at` is accepted, `at + t step` is tried.
 
-    `value`, `slope` along the step and `steepness`, the length of the gradient, belong to `at`; `damping` is that of
-    the next step. The outer loop has
+    `value`, `slope` along the step and `steepness`, the length of the gradient, belong to `at`. The outer loop has
     `solved`, the place that solved the last inner problem, `p`, `sigma` and `moved`: how far the last update moved
     p / sigma, relative to A x + b; and the `best` pair so far by the gap that it proves, the least of which is `least`.
     """
@@ -82,7 +80,6 @@ class _Search:
     value: Array
     slope: Array
     steepness: Array
-    damping: Array
     solved: _Place
     p: tuple[Array, ...]
     sigma: Array
@@ -222,15 +219,13 @@ def polish(
             hessian = gram + tau * identity
             for penalty, part in zip(problem.penalties, curved, strict=True):
                 hessian = hessian + sigma * (matrix_of(penalty.map).T @ part)
-            # no step is longer than 1 / damping, in units in which x is about one
-            shift = eps * jnp.trace(hessian) + damping * steepness
+            # no step is longer than 1 / DAMPING, in units in which x is about one
+            shift = eps * jnp.trace(hessian) + DAMPING * steepness
             factor = jsl.cholesky((hessian + hessian.T) / 2 + shift * identity, lower=True)
             direction = -jsl.cho_solve((factor, True), gradient)
             direction = jnp.where(jnp.all(jnp.isfinite(direction)), direction, -gradient)
             return direction, along(direction)
 
-        # where few rows are curved they hardly hold x: a step of which a small part was accepted was too long
-        damping = jnp.maximum(s.damping * jnp.where(s.t < 1, 1 / s.t, EASED), DAMPING)
         # most of the work, and of no use to a trial that is rejected or the last for these multipliers
         direction, far = lax.cond(accepted & ~update, newton, lambda: (jnp.zeros_like(gradient), jnp.ones((), dtype)))
 
@@ -249,7 +244,6 @@ def polish(
             value=value,
             slope=gradient @ direction,
             steepness=steepness,
-            damping=damping,
             newton=s.newton + 1,
         )
         still = (moved <= 32 * eps) & ((moved >= s.moved / 2) | (moved <= eps))
@@ -287,7 +281,6 @@ def polish(
         value=zero + jnp.inf,
         slope=zero,
         steepness=zero + jnp.inf,
-        damping=zero + DAMPING,
         solved=place,
         p=p,
         sigma=rho,

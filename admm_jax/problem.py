@@ -69,22 +69,36 @@ class LinearMap:
 
 @pytree_dataclass
 class Quadratic:
-    """1/2 sum w (Q x - d)^2, elementwise weight w >= 0 (a scalar or broadcasting to the residual)."""
+    """1/2 sum w (Q x - d)^2, elementwise weight w >= 0 (a scalar or broadcasting to the residual).
+
+    `terms`: how many of the user's it is, stacked on its leading axis.
+    """
 
     map: LinearMap
     data: Array
     weight: Array
     label: str = static(default="")
+    terms: int = static(default=1)
 
 
 @pytree_dataclass
 class Penalty:
-    """g(A x + b). `label` is the user's subexpression, for explanations and errors."""
+    """g(A x + b). `label` is the user's subexpression, for explanations and errors.
+
+    `members`: of terms that are stacked on its leading axis, their places among all terms as the user wrote them; empty
+    for a single one.
+    """
 
     function: Function
     map: LinearMap
     offset: Array
     label: str = static(default="")
+    members: tuple[int, ...] = static(default=())
+
+    @property
+    def terms(self) -> int:
+        """How many of the user's terms it is."""
+        return max(len(self.members), 1)
 
 
 @pytree_dataclass
@@ -101,6 +115,15 @@ class Problem:
     def size(self) -> int:
         """The number of scalar unknowns."""
         return sum(math.prod(shape) for _, shape in self.variables)
+
+    def term_by_term(self, arrays: tuple[Array, ...]) -> tuple[Array, ...]:
+        """An array for each term as the user wrote it, from one for each penalty: of stacked terms the parts."""
+        out: dict[int, Array] = {}
+        for penalty, array in zip(self.penalties, arrays, strict=True):
+            out.update(zip(penalty.members, array, strict=True) if penalty.members else ())
+        rest = (array for penalty, array in zip(self.penalties, arrays, strict=True) if not penalty.members)
+        count = sum(penalty.terms for penalty in self.penalties)
+        return tuple(out[place] if place in out else next(rest) for place in range(count))
 
     def zeros(self, dtype: jnp.dtype) -> Point:
         return {name: jnp.zeros(shape, dtype) for name, shape in self.variables}

@@ -10,8 +10,11 @@ else is structure: problems of equal structure and shapes share one compiled pro
 from __future__ import annotations
 
 import math
+from typing import Any
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from admm_jax.operators.base import Operator, Shape
@@ -118,12 +121,16 @@ class Problem:
 
     def term_by_term(self, arrays: tuple[Array, ...]) -> tuple[Array, ...]:
         """An array for each term as the user wrote it, from one for each penalty: of stacked terms the parts."""
-        out: dict[int, Array] = {}
+        parts: dict[int, Any] = {}
+        single: list[Any] = []
         for penalty, array in zip(self.penalties, arrays, strict=True):
-            out.update(zip(penalty.members, array, strict=True) if penalty.members else ())
-        rest = (array for penalty, array in zip(self.penalties, arrays, strict=True) if not penalty.members)
-        count = sum(penalty.terms for penalty in self.penalties)
-        return tuple(out[place] if place in out else next(rest) for place in range(count))
+            if penalty.members:  # of NumPy's arrays not NumPy's scalars
+                own = list(array) if isinstance(array, jax.Array) else map(np.asarray, array)
+                parts.update(zip(penalty.members, own, strict=True))
+            else:
+                single.append(array)
+        rest = iter(single)
+        return tuple(parts[i] if i in parts else next(rest) for i in range(len(parts) + len(single)))
 
     def zeros(self, dtype: jnp.dtype) -> Point:
         return {name: jnp.zeros(shape, dtype) for name, shape in self.variables}

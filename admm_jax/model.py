@@ -23,7 +23,7 @@ from admm_jax.options import OPTIONS, checked, merged, own_name
 from admm_jax.precision import full_precision
 from admm_jax.problem import Penalty, Point, Problem
 from admm_jax.progress import Progress, display_for
-from admm_jax.solution import Solution, oriented
+from admm_jax.solution import Solution, by_term, oriented
 from admm_jax.solver.drive import drive
 from admm_jax.solver.explain import explain
 from admm_jax.solver.plan import Plan
@@ -120,7 +120,8 @@ class Model(ModelBuilder):
         settled = merged(self._options, options)
         if not isinstance(params, Mapping | None):
             raise DataError(f'params must be a mapping such as {{"lam": 0.1}}, got {params!r:.60}')
-        problem, plan, dtype = prepare(self.problem(params), settled)
+        written = self.problem(params)
+        problem, plan, dtype = prepare(written, settled)
 
         def penalties(given: Mapping[Any, Any]) -> tuple[Penalty, ...]:
             return prepare(self.problem(given), settled, dtype)[0].penalties
@@ -138,7 +139,7 @@ class Model(ModelBuilder):
             made_of=None if self._has_traced_constants() else (_by_name(params), penalties),
             owner=self._number,
         )
-        return oriented(solution, self.ModelSense)
+        return oriented(by_term(solution, written), self.ModelSense)
 
     @full_precision
     def diagnose(
@@ -221,7 +222,7 @@ class Model(ModelBuilder):
             dtype=dtype,
             sense=self.ModelSense,
         )
-        self._solution = outcome.solution
+        self._solution = by_term(outcome.solution, given)
         self._seconds = outcome.seconds
         for variable in self.variables:
             variable._value = np.asarray(self._solution.values[variable.label])

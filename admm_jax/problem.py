@@ -10,8 +10,11 @@ else is structure: problems of equal structure and shapes share one compiled pro
 from __future__ import annotations
 
 import math
+from typing import Any
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from admm_jax.operators.base import Operator, Shape
@@ -69,22 +72,36 @@ class LinearMap:
 
 @pytree_dataclass
 class Quadratic:
-    """1/2 sum w (Q x - d)^2, elementwise weight w >= 0 (a scalar or broadcasting to the residual)."""
+    """1/2 sum w (Q x - d)^2, elementwise weight w >= 0 (a scalar or broadcasting to the residual).
+
+    `terms`: how many of the user's it is, stacked on its leading axis.
+    """
 
     map: LinearMap
     data: Array
     weight: Array
     label: str = static(default="")
+    terms: int = static(default=1)
 
 
 @pytree_dataclass
 class Penalty:
-    """g(A x + b). `label` is the user's subexpression, for explanations and errors."""
+    """g(A x + b). `label` is the user's subexpression, for explanations and errors.
+
+    `members`: of terms that are stacked on its leading axis, their places among all terms as the user wrote them; empty
+    for a single one.
+    """
 
     function: Function
     map: LinearMap
     offset: Array
     label: str = static(default="")
+    members: tuple[int, ...] = static(default=())
+
+    @property
+    def terms(self) -> int:
+        """How many of the user's terms it is."""
+        return max(len(self.members), 1)
 
 
 @pytree_dataclass
@@ -101,6 +118,19 @@ class Problem:
     def size(self) -> int:
         """The number of scalar unknowns."""
         return sum(math.prod(shape) for _, shape in self.variables)
+
+    def term_by_term(self, arrays: tuple[Array, ...]) -> tuple[Array, ...]:
+        """An array for each term as the user wrote it, from one for each penalty: of stacked terms the parts."""
+        parts: dict[int, Any] = {}
+        single: list[Any] = []
+        for penalty, array in zip(self.penalties, arrays, strict=True):
+            if penalty.members:  # of NumPy's arrays not NumPy's scalars
+                own = list(array) if isinstance(array, jax.Array) else map(np.asarray, array)
+                parts.update(zip(penalty.members, own, strict=True))
+            else:
+                single.append(array)
+        rest = iter(single)
+        return tuple(parts[i] if i in parts else next(rest) for i in range(len(parts) + len(single)))
 
     def zeros(self, dtype: jnp.dtype) -> Point:
         return {name: jnp.zeros(shape, dtype) for name, shape in self.variables}

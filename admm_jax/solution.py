@@ -9,7 +9,7 @@ import numpy as np
 from jax import Array
 from jax.core import Tracer
 
-from admm_jax.problem import Point
+from admm_jax.problem import Point, Problem
 from admm_jax.pytree import pytree_dataclass, replace
 from admm_jax.status import Status
 
@@ -55,9 +55,10 @@ class Solution:
         rho: the last penalty parameter, in the units of the model.
         state: where a later solve can start (`init=solution`).
         history: what each check saw, in order.
-        multipliers: p, the dual point that proves the gap: one array p_j for each g_j(A_j x + b_j) in `penalties` of
-            `model.problem(params)`, in their order. That is the order in which the objective and the constraints were
-            written, with one entry for the bounds on each variable itself after all others. p_j has the shape of
+        multipliers: p, the dual point that proves the gap: one array p_j for each term g_j(A_j x + b_j) of the
+            objective and for each constraint, in the order in which they were written, with one entry for the bounds on
+            each variable itself after all others. `penalties` of `model.problem(params)` has them in this order too,
+            with equal terms stacked into one; here they are apart (`Problem.term_by_term`). p_j has the shape of
             A_j x + b_j; that of a total variation, which is a norm of D (A_j x + b_j), the shape (ndim, *shape) of the
             differences. Squared terms, which are no penalties, have none. At the optimum p_j is a subgradient of g_j
             and, with the adjoint of A_j, or of D A_j,
@@ -168,6 +169,13 @@ def html_table(rows: list[tuple[str, str]]) -> str:
         for key, value in rows
     )
     return f"<table>{cells}</table>"
+
+
+def by_term(solution: Solution, problem: Problem) -> Solution:
+    """The solution with multipliers for each term as the user wrote it; without any where no run has begun."""
+    if not solution.multipliers:
+        return solution
+    return replace(solution, multipliers=problem.term_by_term(solution.multipliers))
 
 
 def oriented(solution: Solution, sense: int) -> Solution:

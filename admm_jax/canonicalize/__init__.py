@@ -9,6 +9,7 @@ import numpy as np
 
 from admm_jax.canonicalize.assembly import Assembly, Coefficient
 from admm_jax.canonicalize.constraints import add_constraint
+from admm_jax.canonicalize.equal_terms import stack_equal_terms
 from admm_jax.canonicalize.values import Values
 from admm_jax.expressions.leaves import Param, Var
 from admm_jax.expressions.node import Constr, Expr
@@ -58,7 +59,7 @@ def canonicalize(
             assembly.bound(assembly.affine(variable), *bounds, f"{name} {symbol} 0")
     for constraint in constraints:
         add_constraint(assembly, constraint)
-    return values.finish(assembly.problem())
+    return values.finish(stack_equal_terms(assembly.problem(), values.constants()))
 
 
 __all__ = ["canonicalize"]

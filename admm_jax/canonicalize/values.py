@@ -77,6 +77,10 @@ class Values:
         value = self(e)
         return self.array(value.dense()) if isinstance(value, Sparse) else value
 
+    def constants(self) -> frozenset[int]:
+        """The ids of the values so far: that of a constant or a parameter is one object, however often it is used."""
+        return frozenset(id(value) for _, value in self.memo.values())
+
     def is_known(self, value: Any, params: tuple[Expr, ...]) -> bool:
         """Whether `value`, computed from `params`, is a number that may be checked."""
         return not is_traced(value) and not (self.placeholders and params)

@@ -117,7 +117,7 @@ NEGATIVE = Operation(
 
 def _scale(factor: Any, e: Expr, i: int) -> tuple[Any, ...]:
     """Multiplication by a constant, after broadcasting where the constant is the larger."""
-    if factor.ndim:
+    if 0 < factor.ndim < e.ndim:
         factor = factor.reshape((1,) * (e.ndim - factor.ndim) + factor.shape)
     return (*_stretched(e, i), Scale(factor, e.shape))
 

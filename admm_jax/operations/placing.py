@@ -8,11 +8,12 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from admm_jax.operators.contract import Defaults, Shape
+from admm_jax.operators.contract import Shape
+from admm_jax.operators.stacked import Stacks
 from admm_jax.pytree import pytree_dataclass, static
 
 
-class _Moves(Defaults):
+class _Moves(Stacks):
     """Entries that are only moved: no number is rounded."""
 
     def magnitude(self) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import jax
@@ -9,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from admm_jax.operators.contract import Defaults, Magnitude, Operator, Shape
+from admm_jax.operators.contract import Magnitude, Operator, Shape
+from admm_jax.operators.stacked import Gather, Stacks, each, stack
 from admm_jax.precision import full_precision
 from admm_jax.pytree import pytree_dataclass, static
 
@@ -28,7 +31,7 @@ __all__ = [
 ]
 
 
-class _Moves(Defaults):
+class _Moves(Stacks):
     """Entries that are only moved or repeated: no number is rounded."""
 
     def magnitude(self) -> Any:
@@ -38,7 +41,7 @@ class _Moves(Defaults):
         return self(error)
 
 
-class _Products(Defaults):
+class _Products(Stacks):
     """Sums of products with the leaves: |A| is the same operator with their absolute values."""
 
     def magnitude(self) -> Any:
@@ -68,6 +71,14 @@ class Scale(_Products):
 
     def rounded(self, value: Array, error: Array, out: Array) -> Array:
         return jnp.abs(self.factor) * error + jnp.finfo(out.dtype).eps * jnp.abs(out)
+
+    def likeness(self) -> Hashable | None:
+        return Scale, self.in_shape
+
+    def stacked(self, ops: Sequence[Scale], *, shared: bool) -> tuple[Any, ...]:
+        shape = (len(ops), *self.in_shape)
+        scale = Scale(stack([op.factor for op in ops], len(self.in_shape)), shape)
+        return (Broadcast(self.in_shape, shape), scale) if shared else (scale,)
 
     def describe(self, inner: str) -> str:
         return f"c * {inner}"
@@ -185,8 +196,36 @@ class Index(_Moves):
     def adjoint(self, y: Array) -> Array:
         return jnp.zeros(self.in_shape, y.dtype).at[self._key()].add(y)
 
+    def likeness(self) -> Hashable | None:
+        return Index, self.in_shape, self.out_shape
+
+    def stacked(self, ops: Sequence[Index], *, shared: bool) -> tuple[Any, ...]:
+        count, size = len(ops), math.prod(self.in_shape)
+        if not shared and all(op.index == self.index for op in ops):
+            return (each(ops, shared=False),)
+        source = self.in_shape if shared else (count, *self.in_shape)
+        own = np.arange(size, dtype=np.int32).reshape(self.in_shape)
+        places: Any = np.stack([own[op._key()] + np.int32(0 if shared else k * size) for k, op in enumerate(ops)])
+        return _taken(places, source)
+
     def describe(self, inner: str) -> str:
         return f"{inner}[...]"
+
+
+def _taken(places: np.ndarray, source: Shape) -> tuple[Any, ...]:
+    """x -> x.ravel()[places], as a slice where the places are in a row: its adjoint adds nothing up.
+
+    Args:
+        places: Integers, of the shape of the result.
+        source: The shape of x.
+    """
+    line, total = places.ravel(), math.prod(source)
+    if not line.size or np.any(np.diff(line) != 1):
+        return (Gather(places, source),)  # pyright: ignore[reportArgumentType]
+    first, last = int(line[0]), int(line[-1]) + 1
+    cut = () if line.size == total else (Index((total,), line.shape, (("slice", first, last, None),)),)
+    flat = () if source == (total,) else (Reshape(source, (total,)),)
+    return (*flat, *cut, Reshape(line.shape, places.shape))
 
 
 @pytree_dataclass
@@ -217,6 +256,15 @@ class MatMul(_Products):
     def dense(self) -> Array | None:
         is_plain = self.side == "left" and self.matrix.ndim == 2 and len(self.in_shape) == 1
         return self.matrix if is_plain else None
+
+    def stacked(self, ops: Sequence[MatMul], *, shared: bool) -> tuple[Any, ...]:
+        if not shared or (self.side == "right" and len(self.in_shape) > 1):
+            return (each(ops, shared=shared),)
+        # the rows of all of them make one matrix
+        rows = stack([op.matrix if op.side == "left" else op.matrix.T for op in ops])
+        whole = MatMul(rows.reshape(-1, rows.shape[-1]), self.in_shape, "left")
+        shape = (len(ops), *self.out_shape)
+        return (whole,) if whole.out_shape == shape else (whole, Reshape(whole.out_shape, shape))
 
     def describe(self, inner: str) -> str:
         return f"A @ {inner}" if self.side == "left" else f"{inner} @ A"
@@ -258,7 +306,7 @@ class SparseMatMul(_Products):
 
 
 @pytree_dataclass
-class Difference(Defaults):
+class Difference(Stacks):
     """x -> forward differences along each axis, stacked first: shape (ndim, *in_shape).
 
     The difference beyond the last row, column or entry is zero, so every pixel has its own pair.

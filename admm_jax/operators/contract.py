@@ -6,6 +6,7 @@ answers the rest so that nothing is claimed: no magnitude, no structure, a value
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import jax.numpy as jnp
@@ -125,6 +126,21 @@ class Operator(Protocol):
         """The symbol of A^T A on a periodic image, (periods[0], periods[1] // 2 + 1); at the border A^T A differs."""
         ...
 
+    # how many are one
+
+    def likeness(self) -> Hashable | None:
+        """What operators have in common that can be stacked, with shapes; None where it can be with none."""
+        ...
+
+    def stacked(self, ops: Sequence[Any], *, shared: bool) -> tuple[Operator, ...]:
+        """Operators, first to last, that do x -> (A_1 x_1, ..., A_n x_n), with the members on a leading axis.
+
+        Args:
+            ops: A_1, ..., A_n, at least two of one likeness.
+            shared: Whether all act on one x, and not each on its own part x[k].
+        """
+        ...
+
     def describe(self, inner: str) -> str:
         """A x in words, for an x in words."""
         ...
@@ -190,6 +206,12 @@ class Defaults:
 
     def gram_symbol(self, periods: tuple[int, int]) -> np.ndarray | None:
         return None
+
+    def likeness(self) -> Hashable | None:
+        return None
+
+    def stacked(self, ops: Sequence[Any], *, shared: bool) -> tuple[Any, ...]:
+        raise NotImplementedError(f"{type(self).__name__} is stacked with none")
 
     def describe(self, inner: str) -> str:
         return f"{type(self).__name__}({inner})"

@@ -12,6 +12,7 @@ and all that tiers 2 and 3 ask is answered for h, in the shapes of h. For most D
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Sequence
 from typing import Any, Protocol
 
 from jax import Array
@@ -115,6 +116,14 @@ class Function(Protocol):
 
     def empty(self) -> Array:
         """Whether bounds cross, so that no v is in dom g: a traced boolean."""
+        ...
+
+    def likeness(self) -> Hashable | None:
+        """What functions of v of one shape have in common that can be stacked; None where it can be with none."""
+        ...
+
+    def stacked(self, functions: Sequence[Any], shape: tuple[int, ...]) -> Function:
+        """v -> sum_k g_k(v[k]), for functions of one likeness, each of a v[k] of this shape."""
         ...
 
     def describe(self, steps: int) -> str:

@@ -13,11 +13,12 @@ from jax.core import Tracer
 
 from admm_jax.prox.defaults import Indicator, all_or_nothing, is_negative
 from admm_jax.prox.projections import project_l1_ball, project_l2_ball, safe_norm
+from admm_jax.prox.stacked import MemberByMember, OfEntries
 from admm_jax.pytree import pytree_dataclass
 
 
 @pytree_dataclass
-class Box(Indicator):
+class Box(OfEntries, Indicator):
     """g = indicator of lower <= v <= upper, elementwise, infinite bounds allowed; equal bounds fix v.
 
     g*(p) = sum upper p+ - lower p-, finite for p <= 0 where upper is infinite and p >= 0 where lower is.
@@ -90,7 +91,7 @@ class Box(Indicator):
 
 
 @pytree_dataclass
-class L2Ball(Indicator):
+class L2Ball(MemberByMember, Indicator):
     """g = indicator of ||v||_2 <= radius; g*(p) = radius ||p||_2."""
 
     radius: Array
@@ -138,7 +139,7 @@ class L2Ball(Indicator):
 
 
 @pytree_dataclass
-class L1Ball(Indicator):
+class L1Ball(MemberByMember, Indicator):
     """g = indicator of ||v||_1 <= radius; g*(p) = radius max |p|."""
 
     radius: Array

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Sequence
 from typing import Any, Self
 
 import jax
@@ -14,6 +15,12 @@ from admm_jax.prox.base import Variation
 
 class ClosedForm:
     """A function whose prox is a closed form: it remembers nothing, and its D is the identity."""
+
+    def likeness(self) -> Hashable | None:
+        return None
+
+    def stacked(self, functions: Sequence[Any], shape: tuple[int, ...]) -> Any:
+        raise NotImplementedError(f"{type(self).__name__} is stacked with none")
 
     def memory(self, shape: tuple[int, ...], dtype: Any) -> Array:
         return jnp.zeros((0,), dtype)

@@ -20,6 +20,7 @@ from jax import Array, lax
 from admm_jax.prox.base import Variation
 from admm_jax.prox.constraints import Box
 from admm_jax.prox.defaults import ClosedForm, is_negative
+from admm_jax.prox.stacked import MemberByMember
 from admm_jax.pytree import pytree_dataclass, replace, static
 
 ITERATES = ("__call__", "prox")
@@ -118,7 +119,7 @@ class Template:
 
 
 @pytree_dataclass
-class Own(ClosedForm):
+class Own(MemberByMember, ClosedForm):
     """u -> w (g(u / s) - inf g), with g made of the `template` and its `leaves`.
 
     All axes have one scale. Where the weight is zero only the domain of g is left.

@@ -6,16 +6,20 @@ ball. Weights are scalars or broadcast to v; zero weights are allowed.
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Sequence
+
 import jax.numpy as jnp
 from jax import Array
 
+from admm_jax.operators.stacked import stack
 from admm_jax.prox.defaults import FinitePenalty, all_or_nothing, ball_support, is_negative, largest_scale
 from admm_jax.prox.projections import project_l1_ball, project_l2_ball, safe_norm
+from admm_jax.prox.stacked import MemberByMember, OfEntries
 from admm_jax.pytree import pytree_dataclass, static
 
 
 @pytree_dataclass
-class L1(FinitePenalty):
+class L1(OfEntries, FinitePenalty):
     """g(v) = sum w |v|; dom g* = {|p| <= w}, g* = 0."""
 
     weight: Array
@@ -61,7 +65,7 @@ class L1(FinitePenalty):
 
 
 @pytree_dataclass
-class Huber(FinitePenalty):
+class Huber(OfEntries, FinitePenalty):
     """g(v) = sum w h(v), h(v) = v^2/2 if |v| <= delta, else delta |v| - delta^2/2.
 
     g*(p) = sum p^2 / (2 w), dom g* = {|p| <= w delta}.
@@ -124,7 +128,7 @@ class Huber(FinitePenalty):
 
 
 @pytree_dataclass
-class Hinge(FinitePenalty):
+class Hinge(OfEntries, FinitePenalty):
     """g(v) = sum w max(v, 0); dom g* = {0 <= p <= w}, g* = 0."""
 
     weight: Array
@@ -229,12 +233,19 @@ class GroupL2(FinitePenalty):
         size, apart = safe_norm(z, self.axes), safe_norm(z - v, self.axes)
         return jnp.max(jnp.where(size > 0, apart / jnp.where(size > 0, size, 1), 0))
 
+    def likeness(self) -> Hashable | None:
+        return GroupL2, self.axes
+
+    def stacked(self, functions: Sequence[GroupL2], shape: tuple[int, ...]) -> GroupL2:
+        weights = stack([g.weight for g in functions], len(shape) - len(self.axes))
+        return GroupL2(weights, tuple(1 + axis for axis in self.axes))
+
     def describe(self, steps: int) -> str:
         return "shrinkage of each group's Euclidean norm, closed form"
 
 
 @pytree_dataclass
-class LInf(FinitePenalty):
+class LInf(MemberByMember, FinitePenalty):
     """g(v) = w max |v|; dom g* = {||p||_1 <= w}, g* = 0."""
 
     weight: Array

@@ -7,7 +7,7 @@ import math
 import jax
 import numpy as np
 
-from admm_jax.problem import LinearMap, Penalty, Problem
+from admm_jax.problem import LinearMap, Penalty, Problem, Quadratic
 from admm_jax.solver.certificate import certifies
 from admm_jax.solver.own_x_update import Solve
 from admm_jax.solver.plan import DENSE_ENTRIES, DENSE_VARIABLES, SMALLEST_IMAGE, Plan, is_image, make_plan
@@ -32,11 +32,11 @@ def explain(problem: Problem, model: str, own: Solve | None = None) -> str:
     lines = [model, "", f"solved by ADMM {where}; unknowns: {size}", f"  form: {_form(problem, plan, own)}"]
     for quadratic in problem.quadratics:
         residuals = math.prod(quadratic.map.out_shape)
-        lines.append(f"  quadratic: {quadratic.label or 'a square'}; residuals: {residuals}")
+        lines.append(f"  quadratic: {quadratic.label or 'a square'}{_terms(quadratic)}; residuals: {residuals}")
         lines += _choices(quadratic.map, dtype)
     for penalty in problem.penalties:
         name = penalty.label or type(penalty.function).__name__
-        lines.append(f"  split: z = {_in_words(penalty.map)}, for {name}")
+        lines.append(f"  split: z = {_in_words(penalty.map)}, for {name}{_terms(penalty)}")
         lines += _choices(penalty.map, dtype)
         lines.append(f"    prox: {_prox(penalty, plan)}")
     lines += [
@@ -46,6 +46,10 @@ def explain(problem: Problem, model: str, own: Solve | None = None) -> str:
         f"  memory: about {_bytes(_numbers(problem, plan, size, rows))} in float64, beside the data",
     ]
     return "\n".join(lines)
+
+
+def _terms(part: Quadratic | Penalty) -> str:
+    return f"; {part.terms} equal terms, stacked" if part.terms > 1 else ""
 
 
 def _stopping(problem: Problem, plan: Plan) -> str:

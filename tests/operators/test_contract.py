@@ -15,6 +15,7 @@ from admm_jax.operators.contract import Defaults
 from admm_jax.operators.convolution import Conv2D
 from admm_jax.operators.convolution_forms import CircularConv2D
 from admm_jax.operators.function import operator_of
+from admm_jax.operators.stacked import Each, Gather
 from admm_jax.testing import check_operator
 from tests.operators.dense import precision
 from tests.operators.test_base import CASES
@@ -83,6 +84,7 @@ def test_no_operator_is_left_out():
         tried |= {type(convolution_of(name, "same", True, "float64")) for name in IMPLEMENTATIONS}
         tried |= {type(op) for op in MOVES}
         tried |= {type(circular("float64")), type(operator_of(jnp.cumsum, (3,)))}  # see test_functions
+        tried |= {Each, Gather}  # see test_stacked
 
     def concrete(kind):
         for below in kind.__subclasses__():

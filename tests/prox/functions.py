@@ -14,6 +14,13 @@ UPPER = np.where(RNG.random(SHAPE) < 0.3, np.inf, RNG.uniform(0, 1, SHAPE))
 UPPER[0, :2] = LOWER[0, :2] = [0.3, -0.2]  # two entries are fixed
 PIXELS = RNG.uniform(0, 2, SHAPE[1:])
 
+
+def stacked(shape, members):
+    """v -> sum_k g_k(v[k])."""
+    assert len({member.likeness() for member in members}) == 1
+    return members[0].stacked(members, shape)
+
+
 FUNCTIONS = {
     "L1": lambda t: L1(t(0.7)),
     "L1 weighted": lambda t: L1(t(WEIGHT)),
@@ -32,4 +39,11 @@ FUNCTIONS = {
     "L2Ball of radius zero": lambda t: L2Ball(t(0.0)),
     "L1Ball": lambda t: L1Ball(t(1.4)),
     "L1Ball of radius zero": lambda t: L1Ball(t(0.0)),
+    "GroupL2, stacked": lambda t: stacked(SHAPE[1:], [GroupL2(t(w), (0,)) for w in (0.0, 0.4, 1.5)]),
+    "LInf, stacked": lambda t: stacked(SHAPE[1:], [LInf(t(w)) for w in (0.0, 0.4, 1.5)]),
+    "Hinge, stacked": lambda t: stacked(SHAPE[1:], [Hinge(t(w)) for w in (0.5, WEIGHT[0], WEIGHT[1])]),
+    "Huber, stacked": lambda t: stacked(SHAPE[1:], [Huber(t(w), t(0.2 + w)) for w in (0.0, 0.4, 1.5)]),
+    "Box, stacked": lambda t: stacked(SHAPE[1:], [Box(t(a), t(b)) for a, b in zip(LOWER, UPPER, strict=True)]),
+    "L2Ball, stacked": lambda t: stacked(SHAPE[1:], [L2Ball(t(r)) for r in (0.0, 0.4, 1.5)]),
+    "L1Ball, stacked": lambda t: stacked(SHAPE[1:], [L1Ball(t(r)) for r in (0.0, 0.4, 1.5)]),
 }

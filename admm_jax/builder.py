@@ -14,7 +14,7 @@ import numpy as np
 from admm_jax.canonicalize import canonicalize
 from admm_jax.canonicalize.values import constants_of
 from admm_jax.errors import DataError, ModelError, ParameterError
-from admm_jax.expressions.data import checked_array, is_traced
+from admm_jax.expressions.data import checked_array, is_traced, one_of_many
 from admm_jax.expressions.leaves import Param, Var
 from admm_jax.expressions.node import Constr, Expr, as_expr
 from admm_jax.expressions.operation import operation_of
@@ -216,7 +216,8 @@ class ModelBuilder:
         except DataError as error:
             raise ParameterError(str(error)) from error
         if array.shape != param.shape:
-            raise ParameterError(f"{what} must have shape {param.shape}, got {array.shape}")
+            hint = one_of_many(array.shape, param.shape)
+            raise ParameterError(f"{what} must have shape {param.shape}, got {array.shape}{hint}")
         if param.sign and not is_traced(array) and not np.all(param.sign * np.asarray(array) >= 0):
             raise ParameterError(f"{what} must be {'nonneg' if param.sign > 0 else 'nonpos'}ative, as it was declared")
         return array

@@ -15,6 +15,7 @@ import pytest
 import admm_jax as admm
 
 IMAGE = np.ones((4, 5))
+MASKED = np.ma.array(IMAGE, mask=np.arange(20).reshape(4, 5) < 3)
 INDEFINITE = np.array([[1.0, 2.0, 0.0], [2.0, 1.0, 0.0], [0.0, 0.0, 1.0]])  # eigenvalues -1, 1, 3
 
 
@@ -25,6 +26,7 @@ class Leaves:
         self.model = admm.Model()
         self.x, self.y, self.u, self.U = admm.Var("x", 3), admm.Var("y", 3), admm.Var("u"), admm.Var("U", 4, 5)
         self.p, self.lam, self.P = admm.Param("p", 3), admm.Param("lam"), admm.Param("P", 3, 3)
+        self.B = admm.Param("B", 4, 5)
 
     def minimise(self, expression, params=None, sense=admm.MINIMIZE):
         self.model.setObjective(expression, sense)
@@ -339,6 +341,60 @@ CASES = {
         admm.ParameterError,
         "delta of huber must be positive in `huber(x, lam)`; given lam = 0",
     ),
+    "Param masked": (
+        lambda o: o.minimise(admm.norm(o.U - o.B), {"B": MASKED}),
+        admm.ParameterError,
+        "the value of Param 'B' must be an array without masked entries, got 3 of 20 masked",
+    ),
+    "constant masked": (
+        lambda o: o.minimise(admm.norm(o.U - MASKED)),
+        admm.DataError,
+        "the right of - must be an array without masked entries, got 3 of 20 masked",
+    ),
+    "constant masked, on the left": (
+        lambda o: o.minimise(admm.norm(MASKED - o.U)),
+        admm.DataError,
+        "must be an array without masked entries",
+    ),
+    "bound masked": (lambda o: o.U <= MASKED, admm.DataError, "the right of <= must be an array without masked"),
+    "image masked": (lambda o: admm.conv2d(MASKED, IMAGE), admm.DataError, "the image of conv2d must be an array with"),
+    "start masked": (
+        lambda o: setattr(o.U, "start", MASKED),
+        admm.DataError,
+        "the start of U must be an array without masked entries",
+    ),
+    "example masked": (
+        lambda o: admm.learn.path(o.model, "lam", [1.0], {"B": MASKED}),
+        admm.DataError,
+        "data['B'] must be an array without masked entries",
+    ),
+    "one of several images masked": (
+        lambda o: admm.learn.fit(o.model, admm.learn.MSE(o.U), {"lam": 1.0}, {"B": [IMAGE, MASKED]}),
+        admm.DataError,
+        "data['B'] must be an array without masked entries",
+    ),
+    "noise of a masked image": (lambda o: admm.learn.noise_level(MASKED), admm.DataError, "the image of noise_level"),
+    "masked images of a kernel": (
+        lambda o: admm.learn.refine(lambda k: k, IMAGE, MASKED, IMAGE),
+        admm.DataError,
+        "blurred must be an array without masked entries",
+    ),
+    "Param batch": (
+        lambda o: o.minimise(admm.norm(o.U - o.B), {"B": np.ones((7, 4, 5))}),
+        admm.ParameterError,
+        "must have shape (4, 5), got (7, 4, 5): for a batch of 7, put the call under jax.vmap",
+    ),
+    "Param colours": (
+        lambda o: o.minimise(admm.norm(o.U - o.B), {"B": np.ones((4, 5, 3))}),
+        admm.ParameterError,
+        "got (4, 5, 3): for 3 colours, put the call under jax.vmap with in_axes=-1; admm_jax.restore does so by"
+        " channel_axis=-1",
+    ),
+    "Param batch of numbers": (
+        lambda o: o.given({**GOOD, "lam": [1.0, 2.0]}),
+        admm.ParameterError,
+        "must have shape (), got (2,): for a batch of 2, put the call under jax.vmap",
+    ),
     "getParam": (lambda o: o.model.getParam("q"), admm.ParameterError, "unknown Param 'q'"),
 }
 
@@ -375,6 +431,12 @@ def test_an_unreachable_model_owns_nothing():
     o.minimise(admm.norm(o.x))
     del o.model
     admm.Model().setObjective(admm.norm(o.x))
+
+
+def test_a_masked_array_without_masked_entries_is_an_array():
+    o = Leaves()
+    problem = o.minimise(admm.sum(admm.square(o.U - np.ma.array(IMAGE))))
+    np.testing.assert_array_equal(problem.quadratics[0].data, IMAGE)
 
 
 def test_signs_of_traced_parameters_are_left_to_the_solver():

@@ -15,6 +15,13 @@ _SIGNS = ("nonneg", "nonpos")
 
 def _parse_shape(dims: tuple, what: str) -> Shape:
     sizes = tuple(dims[0]) if len(dims) == 1 and isinstance(dims[0], tuple | list) else dims
+    array: Any = next((n for n in sizes if getattr(n, "ndim", 0) > 0), None)
+    if array is not None:
+        call = "Param" if what.startswith("Param") else "Var"
+        raise ShapeError(
+            f"the dimensions of {what} must be positive integers, got an array of shape {array.shape}: write"
+            f" {call}(name, image.shape) for one of the shape of an image"
+        )
     for n in sizes:
         if not isinstance(n, int | np.integer) or isinstance(n, bool) or n <= 0:
             raise ShapeError(f"the dimensions of {what} must be positive integers, got {sizes!r}")

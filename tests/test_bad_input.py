@@ -37,6 +37,13 @@ class Leaves:
         self.model.addConstr(constraint)
         return self.model.problem(params)
 
+    def named_by_models(self):
+        """Two variables without a name, each called x1 by a model of its own."""
+        self.others, unnamed = (admm.Model(), admm.Model()), (admm.Var(3), admm.Var(3))
+        for model, variable in zip(self.others, unnamed, strict=True):
+            model.setObjective(admm.norm(variable))
+        return unnamed
+
     def given(self, params):
         return self.minimise(self.lam * admm.norm(self.x - self.p), params)
 
@@ -59,15 +66,16 @@ CASES = {
         admm.ModelError,
         "the model has no variable: its objective is the constant `3 * lam`",
     ),
-    "variable of another model": (
-        lambda o: (o.minimise(admm.norm(o.x)), admm.Model().setObjective(admm.norm(o.x + o.y))),
+    "two variables that other models named alike": (
+        lambda o: o.minimise(admm.norm(sum(o.named_by_models()))),
         admm.ModelError,
-        "variable x belongs to another model",
+        "two variables have the name 'x1' in one model, of which other models gave one to a variable without a name:"
+        " make it with a name of its own",
     ),
-    "constraint of another model": (
-        lambda o: (o.minimise(admm.norm(o.x)), admm.Model().addConstr(o.x <= 1)),
+    "a name that another model gave": (
+        lambda o: o.minimise(admm.norm(o.named_by_models()[0] + admm.Var("x1", 3))),
         admm.ModelError,
-        "variable x belongs to another model",
+        "two variables have the name 'x1'",
     ),
     "two variables of one name": (
         lambda o: o.minimise(admm.norm(o.x - admm.Var("x", 3))),
@@ -415,22 +423,31 @@ def test_a_refused_change_leaves_the_model_as_it_was():
     assert str(o.model.objective) == "norm(x)"
     assert [v.name for v in o.model.variables] == ["x"]
     assert o.model.constraints == ()
-    admm.Model().setObjective(admm.norm(o.y))  # y was not taken
 
 
-def test_a_variable_is_free_again_when_its_model_lets_go():
+def test_a_refused_change_leaves_the_names_as_they_were():
+    model, first, second = admm.Model(), admm.Var(3), admm.Var(3)
+    model.setObjective(admm.norm(first))
+    with pytest.raises(admm.NonconvexError):
+        model.setObjective(admm.norm(second) - admm.norm(first))
+    assert first.label == "x1"
+
+
+def test_a_name_is_free_again_when_the_model_that_gave_it_lets_go():
     o = Leaves()
-    o.minimise(admm.norm(o.x))
-    o.model.setObjective(admm.norm(o.y))
-    admm.Model().setObjective(admm.norm(o.x))
+    first, second = o.named_by_models()
+    o.others[0].setObjective(admm.norm(o.y))
+    o.minimise(admm.norm(first + second))
+    assert (first.label, second.label) == ("x2", "x1")
 
 
-def test_an_unreachable_model_owns_nothing():
+def test_an_unreachable_model_has_named_nothing():
     o = Leaves()
-    o.model.loop = o.model
-    o.minimise(admm.norm(o.x))
-    del o.model
-    admm.Model().setObjective(admm.norm(o.x))
+    first, second = o.named_by_models()
+    o.others[0].loop = o.others[0]
+    del o.others
+    o.minimise(admm.norm(first + second))
+    assert (first.label, second.label) == ("x1", "x2")
 
 
 def test_a_masked_array_without_masked_entries_is_an_array():

@@ -90,7 +90,7 @@ def test_indexing_has_numpys_shape_or_error(data):
     try:
         expected = value[key]
     except IndexError:
-        with pytest.raises(admm.ShapeError, match="cannot index|a mask must have the shape"):
+        with pytest.raises(admm.ShapeError, match=r"cannot index|a mask must have the shape"):
             x[key]
         return
     expression = x[key]

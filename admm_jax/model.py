@@ -36,6 +36,7 @@ from admm_jax.status import Status
 __all__ = ["MAXIMIZE", "MINIMIZE", "Model"]
 
 _numbers = itertools.count(1)
+_Outcome = Solution | None  # by another name, for within `Model` the first is a property
 
 
 class Model(ModelBuilder):
@@ -48,7 +49,7 @@ class Model(ModelBuilder):
     def __init__(self) -> None:
         super().__init__()
         self._options: dict[str, Any] = {name: option.default for name, option in OPTIONS.items()}
-        self._solution: Solution | None = None
+        self._solution: _Outcome = None
         self._seconds = math.nan
         self._number = next(_numbers)
 

@@ -15,6 +15,8 @@ from jax.core import Tracer
 
 from admm_jax.errors import DataError
 
+__all__ = ["ALIASES", "OPTIONS", "Option", "checked", "merged", "own_name"]
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 

@@ -44,6 +44,7 @@ class Origin(NamedTuple):
 
 NOWHERE = Origin(0, "", "<unknown>", 0)
 _KEPT = 10_000  # origins, so that a process that traces without end does not grow without end
+_lock = threading.Lock()
 _origins: dict[int, Origin] = {}  # by the number of a program
 _shown: dict[str, dict] = {}  # by file, what `warnings` has shown there, as it keeps for each module
 # what stands between a user's line and the solve: this package, JAX, and what they decorate functions with
@@ -68,9 +69,10 @@ def program_number(origin: Origin) -> np.int32:
     of what is traced in it: it is passed in as data.
     """
     number = next(_programs) if isinstance(jnp.zeros(()), Tracer) else -origin.owner
-    _origins[number] = origin
-    if len(_origins) > _KEPT:
-        _origins.pop(next(iter(_origins)), None)
+    with _lock:
+        _origins[number] = origin
+        if len(_origins) > _KEPT:
+            del _origins[next(iter(_origins))]
     return np.int32(number)
 
 

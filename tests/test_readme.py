@@ -43,7 +43,7 @@ def test_every_block_runs_in_order(tmp_path):
         text=True,
         env=env,
         cwd=tmp_path,
-        timeout=600,
+        timeout=1800,  # it compiles some thirty programs, on a busy machine slowly
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import gc
-import weakref
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -14,7 +13,7 @@ import numpy as np
 from admm_jax.canonicalize import canonicalize
 from admm_jax.canonicalize.values import constants_of
 from admm_jax.errors import DataError, ModelError, ParameterError
-from admm_jax.expressions.data import checked_array, is_traced
+from admm_jax.expressions.data import checked_array, is_traced, one_of_many
 from admm_jax.expressions.leaves import Param, Var
 from admm_jax.expressions.node import Constr, Expr, as_expr
 from admm_jax.expressions.operation import operation_of
@@ -23,6 +22,8 @@ from admm_jax.problem import Problem
 
 MINIMIZE = 1
 MAXIMIZE = -1
+SHORT = 72  # letters of an objective in a warning
+_FOUND = ("_unbounded", "_problem", "_kept", "_short")  # what a copy finds anew
 
 
 class ModelBuilder:
@@ -37,6 +38,7 @@ class ModelBuilder:
         self._unbounded: frozenset[int] = frozenset()  # ids of the parameters that may be infinite
         self._problem: Problem | None = None  # of a model without parameters
         self._kept: dict = {}
+        self._short: str | None = None  # the objective in a few words, once it has been asked for
 
     # the model as it is written
 
@@ -48,7 +50,7 @@ class ModelBuilder:
             modelsense: `MINIMIZE`, `MAXIMIZE`, or 0 to keep the sense, which is at first to minimise.
 
         Raises:
-            ModelError: the objective is no scalar, or a variable belongs to another model.
+            ModelError: the objective is no scalar, or two variables or Params have one name.
             NonconvexError: the objective is not convex; the message names the smallest guilty subexpression.
         """
         if modelsense not in (0, MINIMIZE, MAXIMIZE):
@@ -72,7 +74,7 @@ class ModelBuilder:
             The constraint, as `removeConstr` takes it.
 
         Raises:
-            ModelError: this is no constraint, it has no variable, or a variable belongs to another model.
+            ModelError: this is no constraint, it has no variable, or two variables or Params have one name.
             NonconvexError: it is not convex.
         """
         if isinstance(lexpr, Constr):
@@ -216,14 +218,11 @@ class ModelBuilder:
         except DataError as error:
             raise ParameterError(str(error)) from error
         if array.shape != param.shape:
-            raise ParameterError(f"{what} must have shape {param.shape}, got {array.shape}")
+            hint = one_of_many(array.shape, param.shape)
+            raise ParameterError(f"{what} must have shape {param.shape}, got {array.shape}{hint}")
         if param.sign and not is_traced(array) and not np.all(param.sign * np.asarray(array) >= 0):
             raise ParameterError(f"{what} must be {'nonneg' if param.sign > 0 else 'nonpos'}ative, as it was declared")
         return array
-
-    def _is_foreign(self, variable: Var) -> bool:
-        owner = variable._model() if variable._model is not None else None
-        return owner is not None and owner is not self
 
     def _unknown(self, name: Any) -> ParameterError:
         own = [p.name for p in self._parameters]
@@ -256,17 +255,13 @@ class ModelBuilder:
         roots = _roots(objective, constraints)
         variables = _distinct([v for root in roots for v in root.variables], "variables")
         parameters = _distinct([p for root in roots for p in root.parameters], "Params")
-        if any(self._is_foreign(v) for v in variables):
-            gc.collect()  # a model that nobody can reach any more owns nothing
-        for v in variables:
-            if self._is_foreign(v):
-                raise ModelError(f"variable {v} belongs to another model: make a new Var for each model")
         clash = {v.name for v in variables} & {p.name for p in parameters}
         if clash:
             raise ModelError(f"a variable and a Param share the name {clash.pop()!r}")
-        _label(variables)
+        _label(variables, self)
         self._objective, self._constraints, self._sense = objective, constraints, sense
-        self._variables, self._parameters, self._problem, self._kept = variables, parameters, None, {}
+        self._variables, self._parameters = variables, parameters
+        self._problem, self._kept, self._short = None, {}, None
         self._unbounded = _bound_only(roots, constraints)
         try:
             if check_objective and objective is not None:
@@ -275,22 +270,23 @@ class ModelBuilder:
                 self._canonicalize(None, (check_constraint,), sense, None)
         except Exception:
             self.__dict__.update(before)
+            _label(self._variables, self)
             raise
         for v in before["_variables"]:
-            v._model = None
+            v._models.discard(self)
         self._own()
 
     def _own(self) -> None:
         for v in self._variables:
-            v._model = weakref.ref(self)
+            v._models.add(self)
 
     # pickles and copies: what the user wrote, without what is found anew
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name not in ("_unbounded", "_problem", "_kept")}
+        return {name: value for name, value in self.__dict__.items() if name not in _FOUND}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _problem=None, _kept={})
+        self.__dict__.update(state, _problem=None, _kept={}, _short=None)
         self._unbounded = _bound_only(_roots(self._objective, self._constraints), self._constraints)
         self._own()
 
@@ -308,6 +304,13 @@ class ModelBuilder:
             if leaves:
                 lines.append(f"{title:<12}" + ", ".join(leaves))
         return "\n".join(lines)
+
+    def _in_short(self) -> str:
+        """The objective in a few words, for warnings."""
+        if self._short is None:
+            verb, text = "minimise" if self._sense == MINIMIZE else "maximise", str(self._objective)
+            self._short = f"{verb} {text if len(text) <= SHORT else text[: SHORT - 3] + '...'}"
+        return self._short
 
     def __repr__(self) -> str:
         return f"<Model: {self.NumVars} variables, {self.NumConstrs} constraints, {len(self._parameters)} parameters>"
@@ -346,12 +349,27 @@ def _distinct(leaves: list[Any], kind: str) -> tuple[Any, ...]:
     return tuple(unique)
 
 
-def _label(variables: tuple[Var, ...]) -> None:
-    """Name the unnamed x1, x2, ..., in the order of the model."""
-    used = {v.name for v in variables}
+def _label(variables: tuple[Var, ...], model: ModelBuilder) -> None:
+    """Name the unnamed x1, x2, ..., in the order of the model; those that other models have named keep their names."""
+
+    def named_elsewhere() -> list[Var]:
+        return [v for v in variables if v.name is None and any(other is not model for other in v._models)]
+
+    def names() -> list[str]:
+        return [v.name for v in variables if v.name is not None] + [v._label for v in named_elsewhere()]
+
+    if len(set(names())) < len(names()):
+        gc.collect()  # a model that nobody can reach any more has named nothing
+    kept, used = named_elsewhere(), set(names())
+    if len(used) < len(names()):
+        twice = next(name for name in names() if names().count(name) > 1)
+        raise ModelError(
+            f"two variables have the name {twice!r} in one model, of which other models gave one to a variable without"
+            ' a name: make it with a name of its own, as in Var("U", ...)'
+        )
     number = 0
     for v in variables:
-        if v.name is None:
+        if v.name is None and not any(v is other for other in kept):
             number += 1
             while f"x{number}" in used:
                 number += 1

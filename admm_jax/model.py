@@ -6,7 +6,7 @@ import itertools
 import math
 import time
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Unpack
 
 import jax
 import jax.numpy as jnp
@@ -16,16 +16,17 @@ from jax.core import Tracer
 from admm_jax.builder import MAXIMIZE, MINIMIZE, ModelBuilder
 from admm_jax.derivative.diagnose import Diagnosis, diagnose
 from admm_jax.derivative.rule import differentiable_solve
+from admm_jax.derivative.tell import Origin, called_from
 from admm_jax.errors import DataError, ModelError, ShapeError
 from admm_jax.expressions.data import checked_array
 from admm_jax.expressions.leaves import Param, Var
-from admm_jax.options import OPTIONS, checked, merged, own_name
+from admm_jax.options import OPTIONS, OptimizeOptions, SolveOptions, checked, merged, names_options, own_name
 from admm_jax.precision import full_precision
 from admm_jax.problem import Penalty, Point, Problem
 from admm_jax.progress import Progress, display_for
 from admm_jax.solution import Solution, by_term, oriented
 from admm_jax.solver.drive import drive
-from admm_jax.solver.explain import explain
+from admm_jax.solver.explain import Explanation, explain
 from admm_jax.solver.plan import Plan
 from admm_jax.solver.settings import settings_for
 from admm_jax.solver.solve import fits, prepare
@@ -35,6 +36,7 @@ from admm_jax.status import Status
 __all__ = ["MAXIMIZE", "MINIMIZE", "Model"]
 
 _numbers = itertools.count(1)
+_Outcome = Solution | None  # by another name, for within `Model` the first is a property
 
 
 class Model(ModelBuilder):
@@ -47,7 +49,7 @@ class Model(ModelBuilder):
     def __init__(self) -> None:
         super().__init__()
         self._options: dict[str, Any] = {name: option.default for name, option in OPTIONS.items()}
-        self._solution: Solution | None = None
+        self._solution: _Outcome = None
         self._seconds = math.nan
         self._number = next(_numbers)
 
@@ -59,6 +61,14 @@ class Model(ModelBuilder):
 
     def setOption(self, name: str, value: Any) -> None:
         """Set an option for all later solves: our names or the ADMM library's, see `admm_jax.options.OPTIONS`.
+
+        A function that `jax.jit` has compiled is no later solve: it keeps the options that it was traced with, as all
+        that is no argument of it. Give what is to change as an argument, `jax.jit(lambda tol: model.solve(params,
+        tol=tol))`, or make the function anew.
+
+        Args:
+            name: Of the option.
+            value: Its value; None lets the solver choose, where it can.
 
         Raises:
             DataError: the name is unknown, or the value is of the wrong kind or out of range.
@@ -76,9 +86,15 @@ class Model(ModelBuilder):
 
     # solving
 
+    @names_options("solve")
     @full_precision
     def solve(
-        self, params: Mapping[Any, Any] | None = None, *, init: Any = None, adjoint: Any = None, **options: Any
+        self,
+        params: Mapping[Any, Any] | None = None,
+        *,
+        init: Any = None,
+        adjoint: Any = None,
+        **options: Unpack[SolveOptions],
     ) -> Solution:
         """argmin f(x; params), as a pure function: it may be jitted, vmapped and called from several threads.
 
@@ -137,10 +153,11 @@ class Model(ModelBuilder):
             plan=plan,
             dtype=dtype,
             made_of=None if self._has_traced_constants() else (_by_name(params), penalties),
-            owner=self._number,
+            origin=Origin(self._number, self._in_short(), *called_from()),
         )
         return oriented(by_term(solution, written), self.ModelSense)
 
+    @names_options("solve")
     @full_precision
     def diagnose(
         self,
@@ -148,7 +165,7 @@ class Model(ModelBuilder):
         *,
         along: Iterable[Any] = (),
         init: Any = None,
-        **options: Any,
+        **options: Unpack[SolveOptions],
     ) -> Diagnosis:
         """What the derivative of `solve` at `params` rests on, and how far it can be trusted; pure, like `solve`.
 
@@ -187,8 +204,13 @@ class Model(ModelBuilder):
         x, state = self._beginning(init, problem, plan, dtype)
         return diagnose(problem, directions, settings_for(settled, dtype, plan), x, state, plan=plan, dtype=dtype)
 
+    @names_options("optimize")
     def optimize(
-        self, params: Mapping[Any, Any] | None = None, *, progress: Progress | str | bool | None = None
+        self,
+        params: Mapping[Any, Any] | None = None,
+        *,
+        progress: Progress | str | bool | None = None,
+        **options: Unpack[OptimizeOptions],
     ) -> None:
         """Solve in float64 and keep the outcome: NumPy in, NumPy out, JAX's configuration untouched.
 
@@ -199,12 +221,15 @@ class Model(ModelBuilder):
         Args:
             params: A value for each parameter, by name or by `Param`.
             progress: A display, "bar", "table" or "none", in the place of what the option `verbosity` asks for.
+            **options: `tol`, `feasibility_tol`, `max_iterations`, `polish`, `rho`, `adapt_rho`, `relaxation`,
+                `x_update`, `range`, `stop`, `time_limit`, `verbosity`; for this call only.
 
         Raises:
             ModelError, ParameterError: as `problem`; the model keeps what it held.
+            DataError: an option is unknown, out of range, or one of `solve` only.
         """
         began = time.perf_counter()
-        settled = self._options
+        settled = merged(self._options, options, "optimize")
         host = {key: _on_host(value) for key, value in params.items()} if isinstance(params, Mapping) else params
         given = jax.tree.map(_on_host, self.problem(host))
         with jax.enable_x64(True):  # of this thread, until the end of the block
@@ -229,14 +254,14 @@ class Model(ModelBuilder):
         if outcome.interrupted:
             raise KeyboardInterrupt
 
-    def explain(self, params: Mapping[Any, Any] | None = None) -> str:
+    def explain(self, params: Mapping[Any, Any] | None = None) -> Explanation:
         """How the model will be solved, and why: splits, x-update, convolutions, proxes, memory. Nothing is solved.
 
         Args:
             params: As for `solve`: kernels and sizes decide.
 
         Returns:
-            A text to print.
+            A text, which prints itself where it is the last of a cell.
         """
         return explain(self.problem(params), str(self), self._options["x_update"])
 

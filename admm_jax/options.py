@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict, TypeVar, cast
 
 import jax
 import numpy as np
 from jax.core import Tracer
 
 from admm_jax.errors import DataError
+
+__all__ = ["ALIASES", "OPTIONS", "Option", "checked", "merged", "own_name"]
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,7 @@ class Option:
     kind: Any
     meaning: str
     pure: bool = True  # has a meaning in `Model.solve`, and not in `Model.optimize` only
+    imperative: bool = True  # has a meaning in `Model.optimize`, and not in `Model.solve` only
     static: bool = False
     choices: tuple[str, ...] = ()
 
@@ -55,10 +61,15 @@ OPTIONS: dict[str, Option] = {
         "of the solution: exact, by its optimality conditions; or by unrolling exactly `max_iterations` steps; "
         "`solve` only",
         static=True,
+        imperative=False,
         choices=("implicit", "unroll"),
     ),
-    "derivative_nan": Option(True, 0, 1, bool, "NaN for a derivative that has no basis; `solve` only", static=True),
-    "derivative_warning": Option(True, 0, 1, bool, "warn of a derivative that is in doubt; `solve` only", static=True),
+    "derivative_nan": Option(
+        True, 0, 1, bool, "NaN for a derivative that has no basis; `solve` only", static=True, imperative=False
+    ),
+    "derivative_warning": Option(
+        True, 0, 1, bool, "warn of a derivative that is in doubt; `solve` only", static=True, imperative=False
+    ),
     "batching": Option(
         "auto",
         0,
@@ -67,6 +78,7 @@ OPTIONS: dict[str, Option] = {
         "under `jax.vmap`, problems together (parallel) or one after another (sequential); auto: by what is faster; "
         "`solve` only",
         static=True,
+        imperative=False,
         choices=("auto", "sequential", "parallel"),
     ),
     "x_update": Option(
@@ -109,6 +121,78 @@ ALIASES: dict[str, str] = {
     "solver_max_time_limit": "time_limit",
     "solver_verbosity_level": "verbosity",
 }
+
+
+class Common(TypedDict, total=False):
+    """The options of one call, by their types, for editors; what they mean is in `OPTIONS`. Numbers may be traced."""
+
+    tol: Any
+    feasibility_tol: Any
+    max_iterations: Any
+    polish: Any
+    rho: Any
+    adapt_rho: Any
+    relaxation: float
+    x_update: Callable[..., Any] | None
+    range: tuple[float, float] | str | None
+    stop: str
+    admm_max_iteration: Any
+    termination_relative_primal_dual_gap: Any
+    termination_relative_error_threshold: Any
+    initial_penalty_param_value: Any
+    penalty_param_auto: Any
+    initial_over_relaxation_param: float
+
+
+class SolveOptions(Common, total=False):
+    """Those of `Model.solve`."""
+
+    derivative: str
+    derivative_nan: bool
+    derivative_warning: bool
+    batching: str
+
+
+class OptimizeOptions(Common, total=False):
+    """Those of `Model.optimize`."""
+
+    time_limit: float
+    verbosity: int
+    solver_max_time_limit: float
+    solver_verbosity_level: int
+
+
+class _OfModel:
+    """Stands for the value that the model has: what `setOption` set, else the default."""
+
+    def __repr__(self) -> str:
+        return "<the model's>"
+
+
+_OF_MODEL = _OfModel()
+
+
+def names_options(where: str) -> Callable[[F], F]:
+    """A decorator: the signature names the options, so that a notebook completes them; `**options` stays at its end.
+
+    Args:
+        where: "solve" or "optimize", whose options they are.
+    """
+
+    def decorate(function: F) -> F:
+        signature = inspect.signature(function)
+        own = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
+        rest = [p for p in signature.parameters.values() if p.kind is inspect.Parameter.VAR_KEYWORD]
+        named = [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=_OF_MODEL)
+            for name, option in OPTIONS.items()
+            if (option.pure if where == "solve" else option.imperative)
+        ]
+        others = [p.replace(annotation=Any) for p in rest]
+        cast(Any, function).__signature__ = signature.replace(parameters=[*own, *named, *others])
+        return function
+
+    return decorate
 
 
 def own_name(name: Any) -> str:
@@ -185,16 +269,17 @@ def _function(name: str, value: Any) -> Any:
     return value
 
 
-def merged(base: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """The options `base` with those of one call of `solve` in their place; traced values pass unchecked.
+def merged(base: Mapping[str, Any], given: Mapping[str, Any], where: str = "solve") -> dict[str, Any]:
+    """The options `base` with those of one call in their place; traced values pass unchecked.
 
     Args:
         base: Those of the model, by their own names.
         given: Those of the call, by either name.
+        where: What is called, "solve" or "optimize".
 
     Raises:
-        DataError: an option is unknown, given twice, wrong, without a meaning in `solve`, or traced where its value
-            decides which program is compiled.
+        DataError: an option is unknown, given twice, wrong, without a meaning in what is called, or traced where its
+            value decides which program is compiled.
     """
     out, seen = dict(base), {}
     for name, value in given.items():
@@ -202,8 +287,11 @@ def merged(base: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
         if own in seen:
             raise DataError(f"options {seen[own]!r} and {name!r} are the same one, given twice")
         seen[own] = name
-        if not OPTIONS[own].pure:
-            raise DataError(f"option {name!r} has no meaning in solve, only in optimize")
+        if not (OPTIONS[own].pure if where == "solve" else OPTIONS[own].imperative):
+            elsewhere = "optimize" if where == "solve" else "solve"
+            raise DataError(f"option {name!r} has no meaning in {where}, only in {elsewhere}")
+        if where == "optimize" and isinstance(value, Tracer):
+            raise DataError(f"option {name!r} of optimize must be a value, got the traced {value!r:.60}: call solve")
         if OPTIONS[own].static and isinstance(value, Tracer):
             raise DataError(f"option {name!r} belongs to the compiled program: it cannot be traced, got {value!r:.60}")
         out[own] = value if isinstance(value, Tracer) else checked(own, value)

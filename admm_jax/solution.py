@@ -98,9 +98,10 @@ class Solution:
         return self.status == Status.SOLVE_OPT_SUCCESS.value
 
     @property
-    def status_string(self) -> str:
-        """The status by name; for concrete, single solutions."""
-        return Status(int(self.status)).name
+    def status_string(self) -> Any:
+        """The status by name; of a batch a NumPy array of names, in its shape. Traced solutions have none yet."""
+        names = np.vectorize(lambda number: Status(int(number)).name, otypes=[str])(self.status)
+        return names if names.ndim else str(names)
 
     def _rows(self) -> list[tuple[str, str]]:
         status = Status(int(self.status))

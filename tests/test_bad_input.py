@@ -15,6 +15,7 @@ import pytest
 import admm_jax as admm
 
 IMAGE = np.ones((4, 5))
+MASKED = np.ma.array(IMAGE, mask=np.arange(20).reshape(4, 5) < 3)
 INDEFINITE = np.array([[1.0, 2.0, 0.0], [2.0, 1.0, 0.0], [0.0, 0.0, 1.0]])  # eigenvalues -1, 1, 3
 
 
@@ -25,6 +26,7 @@ class Leaves:
         self.model = admm.Model()
         self.x, self.y, self.u, self.U = admm.Var("x", 3), admm.Var("y", 3), admm.Var("u"), admm.Var("U", 4, 5)
         self.p, self.lam, self.P = admm.Param("p", 3), admm.Param("lam"), admm.Param("P", 3, 3)
+        self.B = admm.Param("B", 4, 5)
 
     def minimise(self, expression, params=None, sense=admm.MINIMIZE):
         self.model.setObjective(expression, sense)
@@ -34,6 +36,13 @@ class Leaves:
         self.model.setObjective(admm.sum(self.x))
         self.model.addConstr(constraint)
         return self.model.problem(params)
+
+    def named_by_models(self):
+        """Two variables without a name, each called x1 by a model of its own."""
+        self.others, unnamed = (admm.Model(), admm.Model()), (admm.Var(3), admm.Var(3))
+        for model, variable in zip(self.others, unnamed, strict=True):
+            model.setObjective(admm.norm(variable))
+        return unnamed
 
     def given(self, params):
         return self.minimise(self.lam * admm.norm(self.x - self.p), params)
@@ -57,15 +66,16 @@ CASES = {
         admm.ModelError,
         "the model has no variable: its objective is the constant `3 * lam`",
     ),
-    "variable of another model": (
-        lambda o: (o.minimise(admm.norm(o.x)), admm.Model().setObjective(admm.norm(o.x + o.y))),
+    "two variables that other models named alike": (
+        lambda o: o.minimise(admm.norm(sum(o.named_by_models()))),
         admm.ModelError,
-        "variable x belongs to another model",
+        "two variables have the name 'x1' in one model, of which other models gave one to a variable without a name:"
+        " make it with a name of its own",
     ),
-    "constraint of another model": (
-        lambda o: (o.minimise(admm.norm(o.x)), admm.Model().addConstr(o.x <= 1)),
+    "a name that another model gave": (
+        lambda o: o.minimise(admm.norm(o.named_by_models()[0] + admm.Var("x1", 3))),
         admm.ModelError,
-        "variable x belongs to another model",
+        "two variables have the name 'x1'",
     ),
     "two variables of one name": (
         lambda o: o.minimise(admm.norm(o.x - admm.Var("x", 3))),
@@ -339,6 +349,60 @@ CASES = {
         admm.ParameterError,
         "delta of huber must be positive in `huber(x, lam)`; given lam = 0",
     ),
+    "Param masked": (
+        lambda o: o.minimise(admm.norm(o.U - o.B), {"B": MASKED}),
+        admm.ParameterError,
+        "the value of Param 'B' must be an array without masked entries, got 3 of 20 masked",
+    ),
+    "constant masked": (
+        lambda o: o.minimise(admm.norm(o.U - MASKED)),
+        admm.DataError,
+        "the right of - must be an array without masked entries, got 3 of 20 masked",
+    ),
+    "constant masked, on the left": (
+        lambda o: o.minimise(admm.norm(MASKED - o.U)),
+        admm.DataError,
+        "must be an array without masked entries",
+    ),
+    "bound masked": (lambda o: o.U <= MASKED, admm.DataError, "the right of <= must be an array without masked"),
+    "image masked": (lambda o: admm.conv2d(MASKED, IMAGE), admm.DataError, "the image of conv2d must be an array with"),
+    "start masked": (
+        lambda o: setattr(o.U, "start", MASKED),
+        admm.DataError,
+        "the start of U must be an array without masked entries",
+    ),
+    "example masked": (
+        lambda o: admm.learn.path(o.model, "lam", [1.0], {"B": MASKED}),
+        admm.DataError,
+        "data['B'] must be an array without masked entries",
+    ),
+    "one of several images masked": (
+        lambda o: admm.learn.fit(o.model, admm.learn.MSE(o.U), {"lam": 1.0}, {"B": [IMAGE, MASKED]}),
+        admm.DataError,
+        "data['B'] must be an array without masked entries",
+    ),
+    "noise of a masked image": (lambda o: admm.learn.noise_level(MASKED), admm.DataError, "the image of noise_level"),
+    "masked images of a kernel": (
+        lambda o: admm.learn.refine(lambda k: k, IMAGE, MASKED, IMAGE),
+        admm.DataError,
+        "blurred must be an array without masked entries",
+    ),
+    "Param batch": (
+        lambda o: o.minimise(admm.norm(o.U - o.B), {"B": np.ones((7, 4, 5))}),
+        admm.ParameterError,
+        "must have shape (4, 5), got (7, 4, 5): for a batch of 7, put the call under jax.vmap",
+    ),
+    "Param colours": (
+        lambda o: o.minimise(admm.norm(o.U - o.B), {"B": np.ones((4, 5, 3))}),
+        admm.ParameterError,
+        "got (4, 5, 3): for 3 colours, put the call under jax.vmap with in_axes=-1; admm_jax.restore does so by"
+        " channel_axis=-1",
+    ),
+    "Param batch of numbers": (
+        lambda o: o.given({**GOOD, "lam": [1.0, 2.0]}),
+        admm.ParameterError,
+        "must have shape (), got (2,): for a batch of 2, put the call under jax.vmap",
+    ),
     "getParam": (lambda o: o.model.getParam("q"), admm.ParameterError, "unknown Param 'q'"),
 }
 
@@ -359,22 +423,37 @@ def test_a_refused_change_leaves_the_model_as_it_was():
     assert str(o.model.objective) == "norm(x)"
     assert [v.name for v in o.model.variables] == ["x"]
     assert o.model.constraints == ()
-    admm.Model().setObjective(admm.norm(o.y))  # y was not taken
 
 
-def test_a_variable_is_free_again_when_its_model_lets_go():
+def test_a_refused_change_leaves_the_names_as_they_were():
+    model, first, second = admm.Model(), admm.Var(3), admm.Var(3)
+    model.setObjective(admm.norm(first))
+    with pytest.raises(admm.NonconvexError):
+        model.setObjective(admm.norm(second) - admm.norm(first))
+    assert first.label == "x1"
+
+
+def test_a_name_is_free_again_when_the_model_that_gave_it_lets_go():
     o = Leaves()
-    o.minimise(admm.norm(o.x))
-    o.model.setObjective(admm.norm(o.y))
-    admm.Model().setObjective(admm.norm(o.x))
+    first, second = o.named_by_models()
+    o.others[0].setObjective(admm.norm(o.y))
+    o.minimise(admm.norm(first + second))
+    assert (first.label, second.label) == ("x2", "x1")
 
 
-def test_an_unreachable_model_owns_nothing():
+def test_an_unreachable_model_has_named_nothing():
     o = Leaves()
-    o.model.loop = o.model
-    o.minimise(admm.norm(o.x))
-    del o.model
-    admm.Model().setObjective(admm.norm(o.x))
+    first, second = o.named_by_models()
+    o.others[0].loop = o.others[0]
+    del o.others
+    o.minimise(admm.norm(first + second))
+    assert (first.label, second.label) == ("x1", "x2")
+
+
+def test_a_masked_array_without_masked_entries_is_an_array():
+    o = Leaves()
+    problem = o.minimise(admm.sum(admm.square(o.U - np.ma.array(IMAGE))))
+    np.testing.assert_array_equal(problem.quadratics[0].data, IMAGE)
 
 
 def test_signs_of_traced_parameters_are_left_to_the_solver():

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from IPython.lib.pretty import pretty
 
 import admm_jax as admm
 from admm_jax.solver.solve import prepare
@@ -150,6 +151,8 @@ def nothing_compiles():
 @pytest.mark.usefixtures("nothing_compiles")
 def test_explain_the_page():
     text = page().explain()
+    assert isinstance(text, str)
+    assert repr(text) == str(text) == pretty(text)  # in a notebook too
     first, *_ = text.splitlines()
     assert first == 'minimise    0.1 * tv2d(U) + 0.5 * sum(square(conv2d(U, array(3×3), "same") - array(40×50)))'
     for line in (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 
 import jax
@@ -28,6 +29,67 @@ def dense():
     model = lasso()
     model.optimize(LASSO)
     return model
+
+
+# options of one call
+
+
+def test_options_of_one_call(dense):
+    model = lasso()
+    model.optimize(LASSO, tol=1e-2, admm_max_iteration=7, polish=False, verbosity=0)
+    assert model.NumIters <= 7
+    assert (model.getOption("tol"), model.getOption("max_iterations")) == (None, 10_000)  # for this call only
+    model.optimize(LASSO)
+    assert model.ObjVal == dense.ObjVal
+    model.optimize(LASSO, tol=0, time_limit=0.0)
+    assert model.StatusString == "SOLVE_OVER_MAX_TIME"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"tl": 1e-3}, "unknown option 'tl': did you mean 'tol'?"),
+        ({"tol": 2.0}, "option 'tol' must lie between 0 and 1, got 2.0"),
+        ({"derivative": "unroll"}, "option 'derivative' has no meaning in optimize, only in solve"),
+        ({"tol": 1e-3, "termination_relative_primal_dual_gap": 1e-3}, "are the same one, given twice"),
+    ],
+)
+def test_wrong_options_of_one_call(dense, options, message):
+    before = dense.Solution
+    with pytest.raises(admm.DataError, match=re.escape(message)):
+        dense.optimize(LASSO, **options)
+    assert dense.Solution is before
+
+
+def test_traced_options_are_refused(dense):
+    with pytest.raises(admm.DataError, match="option 'tol' of optimize must be a value"):
+        jax.jit(lambda tol: dense.optimize(LASSO, tol=tol))(1e-3)
+
+
+# a variable in several models
+
+
+def test_a_variable_in_two_models():
+    """As where a cell of a notebook is run again while something keeps the model of its first run."""
+    x = admm.Var(3)
+    models = admm.Model(), admm.Model()
+    for model, middle in zip(models, (1.0, 2.0), strict=True):
+        model.setObjective(admm.sum(admm.square(x - middle)))
+        model.optimize()
+        np.testing.assert_allclose(x.X, middle)  # of the last optimize
+    for model, middle in zip(models, (1.0, 2.0), strict=True):
+        np.testing.assert_allclose(model.Solution[x], middle)  # each keeps its own
+        np.testing.assert_allclose(model.solve(init={x: np.ones(3)})[x], middle, rtol=1e-3)
+
+
+def test_a_variable_without_a_name_keeps_the_name_that_its_first_model_gave():
+    first, second = admm.Var(2), admm.Var(2)
+    model, other = admm.Model(), admm.Model()
+    model.setObjective(admm.sum(admm.square(first - 1)) + admm.sum(admm.square(second - 2)))
+    solution = model.solve()
+    other.setObjective(admm.sum(admm.square(second - 3)) + admm.sum(admm.square(admm.Var(2))))
+    assert [v.label for v in other.variables] == ["x2", "x1"]
+    np.testing.assert_allclose(solution[second], 2, rtol=1e-3)
 
 
 # the outcome

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import re
 
+import IPython
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import admm_jax as admm
-from admm_jax.options import ALIASES, OPTIONS, checked
+from admm_jax.options import ALIASES, OPTIONS, OptimizeOptions, SolveOptions, checked
 from admm_jax.solver.settings import settings_for
 
 # name: (default, values taken and what becomes of them, values out of range, values of the wrong kind)
@@ -52,6 +54,29 @@ TABLE = {
     "time_limit": (math.inf, {0: 0.0, 2.5: 2.5, math.inf: math.inf}, [-1], [None, True, "1 s", math.nan]),
     "verbosity": (0, {0: 0, 1: 1, 2: 2}, [-1, 3], [0.5, True, "table", None]),
 }
+
+
+def test_the_options_of_one_call_are_named_in_its_signature():
+    """A notebook completes them; editors read the same names from the types."""
+    for call, names, typed in (
+        (admm.Model.solve, {n for n, option in OPTIONS.items() if option.pure}, SolveOptions),
+        (admm.Model.diagnose, {n for n, option in OPTIONS.items() if option.pure}, SolveOptions),
+        (admm.Model.optimize, {n for n, option in OPTIONS.items() if option.imperative}, OptimizeOptions),
+    ):
+        parameters = inspect.signature(call).parameters
+        own = {"self", "params", "init", "adjoint", "along", "progress", "options"}
+        assert set(parameters) - own == names
+        assert parameters["tol"].kind is inspect.Parameter.KEYWORD_ONLY
+        assert repr(parameters["tol"].default) == "<the model's>"
+        assert typed.__optional_keys__ == names | {alias for alias, name in ALIASES.items() if name in names}
+        assert all(f"`{name}`" in call.__doc__ for name in names) or call is admm.Model.diagnose
+
+
+def test_ipython_completes_the_options_of_one_call():
+    completer = IPython.core.interactiveshell.InteractiveShell.instance().Completer
+    model = admm.Model()
+    assert {"derivative_warning", "tol"} <= set(completer._default_arguments(model.solve))
+    assert "time_limit" in completer._default_arguments(model.optimize)
 
 
 def test_the_table_names_every_option():

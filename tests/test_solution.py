@@ -40,6 +40,10 @@ def test_reading(model, solution):
             _ = solution[key]
 
 
+def test_the_status_of_a_batch_by_name(batch):
+    assert batch.status_string.tolist() == ["SOLVE_OPT_SUCCESS", "SOLVE_OVER_MAX_ITER"]
+
+
 def test_numbers(solution):
     for name in ("objective", "gap", "violation", "primal_residual", "dual_residual", "status", "iterations", "rho"):
         assert getattr(solution, name).shape == (), name

@@ -79,11 +79,17 @@ class Diagnosis:
             ("flat regions", str(int(self.regions))),
             ("held entries", str(int(self.held))),
             ("linear system", f"residual {float(self.residual):.1e}, condition about {float(self.condition):.1e}"),
-            ("estimated error", f"{float(self.error):.1e} (relative)"),
+            ("estimated error", self._error()),
         ]
         for name, (down, up) in self.kinks.items():
             rows.append((f"same set for {name}", f"as far as {float(down):.2g} below and {float(up):.2g} above"))
         return rows
+
+    def _error(self) -> str:
+        error = float(self.error)
+        if error > 0:
+            return f"{error:.1e} (relative)" if math.isfinite(error) else "unknown, as the solve did not converge"
+        return "none, as the active set is settled" if bool(self.settled) else "not known: an estimate found nothing"
 
     def _short(self) -> str | None:
         if isinstance(self.gap, Tracer):

@@ -34,7 +34,7 @@ from admm_jax.derivative import linear_solve, trust
 from admm_jax.derivative.active import has_curved_groups, project
 from admm_jax.derivative.ambiguity import arriving, has_tangent, no_tangent, shadow, with_floating
 from admm_jax.derivative.conditions import lagrangian, multiplier_change, system_at, system_right_hand_side
-from admm_jax.derivative.tell import program_number
+from admm_jax.derivative.tell import NOWHERE, Origin, program_number
 from admm_jax.derivative.units import ScaledProblem
 from admm_jax.precision import full_precision
 from admm_jax.problem import Penalty, Point, Problem
@@ -126,7 +126,7 @@ def differentiable_solve(
     plan: Plan,
     dtype: np.dtype,
     made_of: tuple[Any, Callable[[Any], tuple[Penalty, ...]]] | None = None,
-    owner: int = 0,
+    origin: Origin = NOWHERE,
 ) -> Solution:
     """The solution; differentiable in `problem`.
 
@@ -145,7 +145,7 @@ def differentiable_solve(
         dtype: Of the solve.
         made_of: (parameters, from parameters to the problem's penalties): whether there is a derivative is then told
             of these parameters; None tells it of the numbers of the penalties themselves.
-        owner: A number of the model, for warnings that are given once.
+        origin: The model and the line that called, for warnings, which are given once.
     """
     if not isinstance(settings.polish, Tracer) and not bool(settings.polish):
         plan = dataclasses.replace(plan, polisher=None)
@@ -154,7 +154,7 @@ def differentiable_solve(
             return _unrolled(problem, settings, x, state, plan=plan, dtype=dtype)
         shadows = program = None
         if _traced(problem, settings, x, state, adjoint):
-            program = program_number(owner)
+            program = program_number(origin)
             if plan.derivative_nan:
                 params, build = (problem.penalties, lambda penalties: penalties) if made_of is None else made_of
                 shadows = shadow(params, build, problem.penalties, program, warn=plan.derivative_warning)

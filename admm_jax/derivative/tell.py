@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import itertools
+import os
+import sys
 import threading
 import warnings
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,17 +26,61 @@ FORWARD, REVERSE = "forward", "reverse"
 _programs = itertools.count(1)
 
 
-def program_number(owner: int) -> np.int32:
-    """The number under which a warning is given once: a new one for each trace, minus `owner` where nothing is traced.
+class Origin(NamedTuple):
+    """Where a solve comes from, for its warnings.
+
+    Attributes:
+        owner: A number of the model.
+        model: The model in short.
+        file: Of the line of the user's that called for it.
+        line: Its number there.
+    """
+
+    owner: int
+    model: str
+    file: str
+    line: int
+
+
+NOWHERE = Origin(0, "", "<unknown>", 0)
+_KEPT = 10_000  # origins, so that a process that traces without end does not grow without end
+_lock = threading.Lock()
+_origins: dict[int, Origin] = {}  # by the number of a program
+_shown: dict[str, dict] = {}  # by file, what `warnings` has shown there, as it keeps for each module
+# what stands between a user's line and the solve: this package, JAX, and what they decorate functions with
+_BETWEEN = (
+    *(str(Path(file).parent) + os.sep for file in (Path(__file__).parent, str(jax.__file__))),
+    *(str(module.__file__) for module in (contextlib, functools)),
+)
+
+
+def called_from() -> tuple[str, int]:
+    """The file and the number of the innermost line of the running ones that is neither of this package nor of JAX."""
+    frame = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(_BETWEEN):
+        frame = frame.f_back
+    return (NOWHERE.file, NOWHERE.line) if frame is None else (frame.f_code.co_filename, frame.f_lineno)
+
+
+def program_number(origin: Origin) -> np.int32:
+    """The number under which a warning is given once: a new one for each trace, minus the owner's where none is traced.
 
     JAX keeps the traces of inner functions and uses them in many programs. So a program's number cannot be a constant
     of what is traced in it: it is passed in as data.
     """
-    return np.int32(next(_programs) if isinstance(jnp.zeros(()), Tracer) else -owner)
+    number = next(_programs) if isinstance(jnp.zeros(()), Tracer) else -origin.owner
+    with _lock:
+        _origins[number] = origin
+        if len(_origins) > _KEPT:
+            del _origins[next(iter(_origins))]
+    return np.int32(number)
 
 
 class Teller:
     """Warns once for each program, and outside of programs once in each mode of differentiation.
+
+    A warning runs long after the line that asked for the derivative, from within JAX: it is shown at the user's line
+    where `solve` was called (traced, within `jit`), and begins with the model.
 
     `complaint` says what there is to say of the call's arguments, None for nothing.
     """
@@ -49,7 +98,10 @@ class Teller:
             if text is None or key in self.told:
                 return
             self.told.add(key)
-        warnings.warn(text, DerivativeWarning, stacklevel=2)
+        origin = _origins.get(number, NOWHERE)
+        text = f"{origin.model}: {text}" if origin.model else text
+        shown = _shown.setdefault(origin.file, {})
+        warnings.warn_explicit(text, DerivativeWarning, origin.file, origin.line, registry=shown)
 
 
 def announced(vector: Array, teller: Teller, program: Array, *args: Any) -> Array:

@@ -12,6 +12,7 @@ the one set and with the other, estimates the derivative's error.
 
 from __future__ import annotations
 
+import math
 from typing import TypeVar
 
 import jax
@@ -162,12 +163,18 @@ def complaint(code: np.ndarray, measured: np.ndarray, trust: Trust) -> str | Non
         )
     if not trust.settled:
         return (
-            f"the derivative is in doubt by about {float(trust.error):.1e} (relative, estimated): "
-            f"with a certified gap of {gap:.1e} it is not settled which parts of the solution are held; a tighter tol, "
-            "more max_iterations or float64 settles it (model.diagnose tells more; the option derivative_warning=False "
-            "says nothing)"
+            f"the derivative is in doubt{_amount(float(trust.error))}: with a certified gap of {gap:.1e} it is not "
+            "settled which parts of the solution are held; a tighter tol, more max_iterations or float64 settles it "
+            "(model.diagnose tells more; the option derivative_warning=False says nothing)"
         )
     return None
+
+
+def _amount(error: float) -> str:
+    """By how much, as far as that was estimated: where nothing was found, the two readings may err alike."""
+    if 0 < error < math.inf:
+        return f" by about {error:.1e} (relative, estimated)"
+    return ", by how much is not known (an estimate found nothing)" if error == 0 else ", by how much is not known"
 
 
 class Announcer:

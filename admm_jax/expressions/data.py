@@ -52,7 +52,7 @@ def checked_array(value: Any, what: str, *, infinite: bool = False) -> np.ndarra
         infinite: Whether infinite entries are allowed (they are in bounds).
 
     Raises:
-        DataError: for complex, object or string data, NaN, and infinity where it has no meaning.
+        DataError: for complex, object or string data, masked entries, NaN, and infinity where it has no meaning.
     """
     if isinstance(value, jax.Array):
         if jnp.issubdtype(value.dtype, jnp.complexfloating):
@@ -60,6 +60,7 @@ def checked_array(value: Any, what: str, *, infinite: bool = False) -> np.ndarra
         if not is_traced(value):
             _check_finite(np.asarray(value), what, infinite)
         return value if jnp.issubdtype(value.dtype, jnp.floating) else value.astype(jnp.result_type(float))
+    refuse_mask(value, what)
     try:
         array = np.asarray(value)
     except ValueError as error:
@@ -73,6 +74,49 @@ def checked_array(value: Any, what: str, *, infinite: bool = False) -> np.ndarra
     _check_finite(array, what, infinite)
     array.flags.writeable = False
     return array
+
+
+def refuse_mask(value: Any, what: str) -> None:
+    """Refuse masked entries, which would count as if they were known.
+
+    Args:
+        value: Anything; only NumPy's masked arrays are looked at.
+        what: How to call it in an error message.
+
+    Raises:
+        DataError: an entry is masked.
+    """
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        raise DataError(
+            f"{what} must be an array without masked entries, got {np.ma.count_masked(value)} of {value.size} masked:"
+            " the mask would be lost. Fill them by `.filled(0)` and give the residual there the weight zero, as in"
+            " `sum(weight * square(...))`"
+        )
+
+
+def one_of_many(shape: tuple[int, ...], wanted: tuple[int, ...]) -> str:
+    """What to write where several arrays were given in the place of one; empty where that is not what happened.
+
+    Args:
+        shape: That of what came.
+        wanted: That of what was expected.
+    """
+    if len(shape) != len(wanted) + 1:
+        return ""
+    if shape[1:] == wanted:
+        return f": for a batch of {shape[0]}, put the call under jax.vmap"
+    if len(wanted) == 2 and shape[:-1] == wanted:
+        return (
+            f": for {shape[-1]} colours, put the call under jax.vmap with in_axes=-1; admm_jax.restore does so by"
+            " channel_axis=-1"
+        )
+    return ""
+
+
+ONE_IMAGE = (
+    ": a model is of one image; a batch or the channels of a colour image go through it by jax.vmap, or by channel_axis"
+    " of admm_jax.restore"
+)
 
 
 def checked_sparse(value: Any, what: str) -> Sparse:

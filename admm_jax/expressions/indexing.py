@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
 import numpy as np
 
 from admm_jax.errors import ShapeError
@@ -16,8 +17,10 @@ def encode(shape: Shape, key: Any, what: str) -> tuple[tuple, Shape]:
 
     Integers, slices, `...`, `None`, integer arrays and boolean masks (turned to integer arrays) are understood.
     """
+    parts = key if isinstance(key, tuple) else (key,)
+    _check_masks(shape, parts, what)
     entries: list[Any] = []
-    for part in key if isinstance(key, tuple) else (key,):
+    for part in parts:
         entries.extend(_encode_part(part, what))
     encoded = tuple(entries)
     try:
@@ -25,6 +28,26 @@ def encode(shape: Shape, key: Any, what: str) -> tuple[tuple, Shape]:
     except IndexError as error:
         raise ShapeError(f"cannot index {what} of shape {shape} with {key!r}: {error}") from error
     return encoded, out.shape
+
+
+def _check_masks(shape: Shape, parts: tuple, what: str) -> None:
+    """Refuse a mask whose shape is not that of the axes it stands for: its places would be those of another array."""
+    masks = [np.asarray(p) if isinstance(p, np.ndarray | jax.Array | list | tuple) else None for p in parts]
+    masks = [mask if mask is not None and mask.dtype == bool and mask.ndim > 0 else None for mask in masks]
+    widths = [
+        mask.ndim if mask is not None else int(part is not None and part is not Ellipsis)
+        for part, mask in zip(parts, masks, strict=True)
+    ]
+    axis = 0
+    for part, mask, width in zip(parts, masks, widths, strict=True):
+        if part is Ellipsis:
+            axis += max(len(shape) - sum(widths), 0)
+        elif mask is not None and mask.shape != shape[axis : axis + width]:
+            raise ShapeError(
+                f"a mask must have the shape of what it selects from: {what} has shape {shape}, of which a mask here is"
+                f" {shape[axis : axis + width]}, got {mask.shape}"
+            )
+        axis += width
 
 
 def decode(entries: tuple) -> tuple:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import operator
-from typing import Any
+import sys
+from typing import Any, NoReturn
 
 import numpy as np
 
-from admm_jax.errors import ExpressionError
+from admm_jax.errors import ADMMError, ExpressionError
 from admm_jax.expressions.operation import find
 
 _UFUNCS = {
@@ -58,6 +59,30 @@ def apply_function(function: Any, expr: Any, args: tuple, kwargs: dict) -> Any:
     if name in ("dot", "matmul") and len(args) == 2 and not kwargs:
         return args[0] @ args[1]
     raise ExpressionError(_advice(f"np.{name}"))
+
+
+# JAX's functions that look at the arguments of a function of jax.numpy, and refuse an expression in words of their own
+_EXAMINERS = ("shaped_abstractify", "_arraylike", "array", "asarray")
+
+
+def answer_jax(expr: Any) -> NoReturn:
+    """What JAX is told that asks an expression for `__jax_array__`.
+
+    Arrays' operators ask too, and then leave the operation to the expression: to them, and to whoever else asks, it has
+    no such attribute. Only those that would go on to refuse it hear what to write instead.
+
+    Raises:
+        ADMMError: a function of jax.numpy was called. (No ExpressionError, for JAX puts a general text in the place of
+            any TypeError.)
+        AttributeError: else.
+    """
+    if sys._getframe(2).f_code.co_name not in _EXAMINERS:
+        raise AttributeError(f"{type(expr).__name__!r} object has no attribute '__jax_array__'")
+    raise ADMMError(
+        f"functions of JAX take arrays, and `{expr}` is an expression: in the place of jnp.sum, jnp.abs and the like"
+        " write admm.sum(...), admm.abs(...); what has no such atom, as jnp.log, is no part of a model, unless as a"
+        " function of your own by admm.penalty(g, x), or by admm.linear(f, x) if it is linear"
+    )
 
 
 def _advice(name: str) -> str:

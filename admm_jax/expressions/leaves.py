@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,13 @@ _SIGNS = ("nonneg", "nonpos")
 
 def _parse_shape(dims: tuple, what: str) -> Shape:
     sizes = tuple(dims[0]) if len(dims) == 1 and isinstance(dims[0], tuple | list) else dims
+    array: Any = next((n for n in sizes if getattr(n, "ndim", 0) > 0), None)
+    if array is not None:
+        call = "Param" if what.startswith("Param") else "Var"
+        raise ShapeError(
+            f"the dimensions of {what} must be positive integers, got an array of shape {array.shape}: write"
+            f" {call}(name, image.shape) for one of the shape of an image"
+        )
     for n in sizes:
         if not isinstance(n, int | np.integer) or isinstance(n, bool) or n <= 0:
             raise ShapeError(f"the dimensions of {what} must be positive integers, got {sizes!r}")
@@ -35,6 +43,10 @@ class Var(Expr):
 
     `Var()`, `Var(3)`, `Var("U", m, n)` and `Var("U", (m, n))` are understood; without a name the model gives one.
 
+    It may stand in several models, as to compare two penalties, or where a cell of a notebook is run again. Each model
+    keeps its own solution, `model.Solution[U]`; `U.X` is that of the last `optimize` of any of them, and `U.start` is
+    where `optimize` starts in all of them.
+
     Args:
         *args: An optional name, then the dimensions, one by one or as a tuple; none is a scalar.
         **attributes: `nonneg=True` or `nonpos=True`, elementwise.
@@ -44,7 +56,7 @@ class Var(Expr):
         DataError: an unknown attribute.
     """
 
-    __slots__ = ("_label", "_model", "_start", "_value", "name", "sign")
+    __slots__ = ("_label", "_models", "_start", "_value", "name", "sign")
 
     def __init__(self, *args: Any, **attributes: Any) -> None:
         name = attributes.pop("name", None)
@@ -59,13 +71,18 @@ class Var(Expr):
         self._label = "x"  # an unnamed variable is labelled by its model
         self._start: np.ndarray | None = None
         self._value: np.ndarray | None = None
-        self._model: Any = None  # weak reference to the model that it belongs to
+        self._models: weakref.WeakSet[Any] = weakref.WeakSet()  # those that it stands in, which name it if it has none
         self._variables = (self,)
 
     def __getstate__(self) -> tuple[None, dict[str, Any]]:
         """The slots. A model that is pickled or copied with its variables is told to them again, another is not."""
         state: Any = super().__getstate__()
-        return None, {**state[1], "_model": None}
+        return None, {name: value for name, value in state[1].items() if name != "_models"}
+
+    def __setstate__(self, state: tuple[None, dict[str, Any]]) -> None:
+        for name, value in state[1].items():
+            setattr(self, name, value)
+        self._models = weakref.WeakSet()
 
     @property
     def label(self) -> str:
@@ -94,7 +111,7 @@ class Var(Expr):
 
     @property
     def X(self) -> np.ndarray:  # noqa: N802
-        """The solution found by the last `optimize`."""
+        """The solution found by the last `optimize` of a model that it stands in."""
         if self._value is None:
             raise ADMMError(f"{self} has no value yet: call model.optimize() first")
         return self._value

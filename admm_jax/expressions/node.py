@@ -13,7 +13,7 @@ import numpy as np
 
 from admm_jax.errors import ExpressionError, ShapeError
 from admm_jax.expressions import indexing, interop, printing
-from admm_jax.expressions.data import Sparse, checked_array, checked_sparse, is_sparse
+from admm_jax.expressions.data import Sparse, checked_array, checked_sparse, is_sparse, one_of_many
 
 Shape = tuple[int, ...]
 ITERATION_LIMIT = 1000
@@ -185,6 +185,10 @@ class Expr:
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         return interop.apply_function(function, self, args, kwargs)
 
+    @property
+    def __jax_array__(self) -> NoReturn:
+        interop.answer_jax(self)
+
     def __str__(self) -> str:
         return printing.text(self)
 
@@ -264,7 +268,8 @@ def broadcast_shape(symbol: str, *args: Expr) -> Shape:
     except ValueError as error:
         joined = f" {symbol} ".join(f"({arg})" if arg.op == "add" else str(arg) for arg in args)
         shapes = " and ".join(str(arg.shape) for arg in args)
-        raise ShapeError(f"shapes {shapes} do not broadcast in `{joined}`") from error
+        first, second = sorted((arg.shape for arg in (args[0], args[-1])), key=len)
+        raise ShapeError(f"shapes {shapes} do not broadcast in `{joined}`{one_of_many(second, first)}") from error
 
 
 def add(a: Expr, b: Expr) -> Expr:

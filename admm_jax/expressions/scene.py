@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from admm_jax.errors import ShapeError
+from admm_jax.expressions.data import ONE_IMAGE
 from admm_jax.expressions.leaves import Var
 from admm_jax.expressions.node import Shape
 
@@ -78,5 +79,6 @@ def _shape(given: Any, what: str) -> Shape:
         is_shape = isinstance(given, tuple | list) and all(isinstance(n, int | np.integer) for n in given)
         shape = tuple(given) if is_shape else np.shape(given)
     if len(shape) != 2 or not all(n > 0 for n in shape):
-        raise ShapeError(f"{what} must be 2-D and not empty, got shape {shape}")
+        hint = ONE_IMAGE if len(shape) == 3 else ""
+        raise ShapeError(f"{what} must be 2-D and not empty, got shape {shape}{hint}")
     return int(shape[0]), int(shape[1])

@@ -11,6 +11,7 @@ import numpy as np
 from jax import Array
 
 from admm_jax.errors import DataError, ShapeError
+from admm_jax.expressions.data import refuse_mask
 
 
 class Batch(NamedTuple):
@@ -28,8 +29,8 @@ def stacked(data: Mapping[str, Any], what: str = "data") -> tuple[dict[str, Arra
         what: For messages.
 
     Raises:
-        DataError: there is no entry or no image, the entries differ in their number of images, or a number is not
-            finite.
+        DataError: there is no entry or no image, the entries differ in their number of images, or a number is
+            masked or not finite.
         ShapeError: the images of an entry differ in shape.
     """
     if not isinstance(data, Mapping) or not data:
@@ -37,6 +38,8 @@ def stacked(data: Mapping[str, Any], what: str = "data") -> tuple[dict[str, Arra
     out, counts = {}, {}
     for key, entry in data.items():
         name = str(getattr(key, "name", key))
+        for one in entry if isinstance(entry, list | tuple) else [entry]:
+            refuse_mask(one, f"{what}[{name!r}]")
         if isinstance(entry, list | tuple):
             shapes = sorted({np.shape(one) for one in entry})
             if len(shapes) > 1:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from admm_jax.errors import DataError, ShapeError
+from admm_jax.expressions.data import refuse_mask
 
 QUARTILE = 0.6744897501960817  # median of |N(0, 1)|
 START = 10.0  # oracle values of lam lay between 5 and 15 sigma^2 over photographs, kernels and noise levels
@@ -30,9 +31,11 @@ def noise_level(image: Any) -> Array:
 
     Raises:
         ShapeError: the image is no array of at least 3 x 3.
+        DataError: it has masked entries.
 
     Source: the mask of Immerkaer 1996, "Fast noise variance estimation"; the median of Donoho 1995.
     """
+    refuse_mask(image, "the image of noise_level")
     y = jnp.asarray(image)
     if y.ndim != 2 or min(y.shape) < 3:
         raise ShapeError(f"noise_level takes an image of at least 3 x 3 pixels, got shape {y.shape}")

@@ -19,6 +19,35 @@ from admm_jax.learn.trial import blank, checked_example, default_bind, solve_tri
 from admm_jax.model import Model
 
 
+class Corner(int):
+    """The index of a point of a path, and the value of the parameter there.
+
+    Attributes:
+        name: Of the parameter.
+        value: Of the parameter, as lam.
+    """
+
+    name: str
+    value: float
+
+    def __new__(cls, index: int, name: str, value: float) -> Corner:
+        """Of the point `index` of a path in the parameter `name`, which has there `value`."""
+        corner = super().__new__(cls, index)
+        corner.name, corner.value = name, value
+        return corner
+
+    @property
+    def index(self) -> int:
+        """The index alone."""
+        return int(self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Corner, (int(self), self.name, self.value)
+
+    def __repr__(self) -> str:
+        return f"{self.name} = {self.value:.6g} (index {int(self)})"
+
+
 class Path(NamedTuple):
     """Solutions along one parameter, in the order in which its values were given.
 
@@ -47,11 +76,14 @@ class Path(NamedTuple):
     def __getitem__(self, key: Any) -> np.ndarray:  # pyright: ignore[reportIncompatibleMethodOverride]
         return self.values[key if isinstance(key, str) else key.label]
 
-    def corner(self) -> int:
-        """The index of the L-curve's corner: the point of largest curvature of (log data term, log penalty).
+    def corner(self) -> Corner:
+        """The L-curve's corner: the point of largest curvature of (log data term, log penalty).
 
         The curve is that of the sorted parameters; curvature is that of the circle through three neighbours on it,
         positive where the curve bends as an L does. Points where a term vanishes do not count.
+
+        Returns:
+            Its index, an int that has the parameter beside it: `corner.value`, the same as `path.parameter[corner]`.
 
         Raises:
             DataError: fewer than three points count.
@@ -67,7 +99,8 @@ class Path(NamedTuple):
         area = (b[0] - a[0]) * (c[1] - a[1]) - (c[0] - a[0]) * (b[1] - a[1])
         sides = np.linalg.norm(b - a, axis=0) * np.linalg.norm(c - b, axis=0) * np.linalg.norm(c - a, axis=0)
         curvature = np.where(sides > 0, 2 * area / np.where(sides > 0, sides, 1), -math.inf)
-        return int(order[1 + int(np.argmax(curvature))])
+        place = int(order[1 + int(np.argmax(curvature))])
+        return Corner(place, self.name, float(self.parameter[place]))
 
     def __repr__(self) -> str:
         rows = [

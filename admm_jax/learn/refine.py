@@ -19,6 +19,7 @@ from jax import Array
 from jax.flatten_util import ravel_pytree
 
 from admm_jax.errors import LearningError, ShapeError
+from admm_jax.expressions.data import refuse_mask
 from admm_jax.learn.parameters import values
 from admm_jax.operations import conv2d
 from admm_jax.precision import full_precision
@@ -81,10 +82,13 @@ def refine(
 
     Raises:
         ShapeError: the images differ in shape.
+        DataError: one has masked entries.
         LearningError: the start gives no finite residual.
 
     Source: Levenberg 1944, Marquardt 1963.
     """
+    refuse_mask(sharp, "sharp")
+    refuse_mask(blurred, "blurred")
     sharp, blurred = (jnp.asarray(image) for image in (sharp, blurred))
     if sharp.shape != blurred.shape or sharp.ndim not in (2, 3):
         raise ShapeError(f"refine takes pairs of images of one shape, got {blurred.shape} and {sharp.shape}")

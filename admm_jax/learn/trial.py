@@ -11,6 +11,7 @@ import numpy as np
 from jax import Array, lax
 
 from admm_jax.errors import DataError, ModelError
+from admm_jax.expressions.data import refuse_mask
 from admm_jax.model import Model
 from admm_jax.problem import Point, Quadratic
 from admm_jax.solution import Solution
@@ -188,10 +189,12 @@ def checked_example(data: Mapping[str, Any]) -> dict[str, Any]:
     """The data of one image as arrays.
 
     Raises:
-        DataError: it is empty or no mapping.
+        DataError: it is empty or no mapping, or has masked entries.
     """
     if not isinstance(data, Mapping) or not data:
         raise DataError(f'data must be a mapping such as {{"B": image, "truth": image}}, got {data!r:.60}')
+    for key, value in data.items():
+        refuse_mask(value, f"data[{str(getattr(key, 'name', key))!r}]")
     return {
         str(getattr(key, "name", key)): np.asarray(value) if np.ndim(value) == 0 else value
         for key, value in data.items()

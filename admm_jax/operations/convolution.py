@@ -20,6 +20,7 @@ import numpy as np
 from admm_jax.canonicalize.values import Values
 from admm_jax.errors import DataError, ShapeError
 from admm_jax.expressions.build import apply, as_constant
+from admm_jax.expressions.data import ONE_IMAGE
 from admm_jax.expressions.node import Expr, as_expr
 from admm_jax.expressions.operation import NEGATION, Operation, sign_of_product
 from admm_jax.expressions.printing import Printer
@@ -85,7 +86,8 @@ def _convolution(op: str, x: Any, k: Any, mode: str, boundary: str) -> Any:
             " leave it out, or take the mode 'same'"
         )
     if x.ndim != 2:
-        raise ShapeError(f"the image of {op} must be 2-D, got `{x}` of shape {x.shape}")
+        hint = ONE_IMAGE if x.ndim == 3 else ""
+        raise ShapeError(f"the image of {op} must be 2-D, got `{x}` of shape {x.shape}{hint}")
     if k.ndim != 2:
         raise ShapeError(f"the kernel of {op} must be 2-D, got `{k}` of shape {k.shape}")
     if k.size == 0 or x.size == 0:

@@ -12,6 +12,7 @@ from admm_jax.canonicalize.constraints import Limit
 from admm_jax.canonicalize.values import Values
 from admm_jax.errors import DataError, ShapeError
 from admm_jax.expressions.build import apply, as_constant
+from admm_jax.expressions.data import ONE_IMAGE
 from admm_jax.expressions.node import Expr, as_expr
 from admm_jax.expressions.operation import Operation, always_nonnegative
 from admm_jax.expressions.printing import Printer, text
@@ -37,7 +38,8 @@ def tv2d(x: Any, p: int = 1, weight: Any = None) -> Any:
     x = as_expr(x, "the argument of tv2d")
     _check_p("tv2d", p)
     if x.ndim != 2:
-        raise ShapeError(f"tv2d takes a 2-D image, got `{x}` of shape {x.shape}")
+        hint = ONE_IMAGE if x.ndim == 3 else ""
+        raise ShapeError(f"tv2d takes a 2-D image, got `{x}` of shape {x.shape}{hint}")
     shapes = [(), x.shape] + ([(2, *x.shape)] if p == 1 else [])
     return _total_variation("tv2d", x, p, weight, shapes)
 

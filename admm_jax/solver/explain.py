@@ -14,7 +14,16 @@ from admm_jax.solver.plan import DENSE_ENTRIES, DENSE_VARIABLES, SMALLEST_IMAGE,
 from admm_jax.solver.solve import common_dtype
 
 
-def explain(problem: Problem, model: str, own: Solve | None = None) -> str:
+class Explanation(str):
+    """A text that is shown as it reads, and not quoted, where Python or a notebook shows it unasked."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def explain(problem: Problem, model: str, own: Solve | None = None) -> Explanation:
     """The plan of a solve: splits, x-update, each convolution's implementation, each prox, memory.
 
     Args:
@@ -45,7 +54,7 @@ def explain(problem: Problem, model: str, own: Solve | None = None) -> str:
         f"  stopping: {_stopping(problem, plan)}",
         f"  memory: about {_bytes(_numbers(problem, plan, size, rows))} in float64, beside the data",
     ]
-    return "\n".join(lines)
+    return Explanation("\n".join(lines))
 
 
 def _terms(part: Quadratic | Penalty) -> str:

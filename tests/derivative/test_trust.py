@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import linecache
 import warnings
 
 import jax
@@ -10,6 +11,8 @@ import numpy as np
 import pytest
 
 import admm_jax as admm
+from admm_jax.derivative.diagnose import Diagnosis
+from admm_jax.derivative.trust import Trust, complaint
 from tests.models import DEBLURRING, IMAGE, LASSO, deblurring, lasso, quick_jit
 
 
@@ -39,6 +42,10 @@ def test_not_converged_is_nan_with_a_warning():
         slope = run(gradient, 0.1)
     assert np.isnan(slope)
     assert len(told) == 1
+    assert str(told[0].message).startswith("minimise lam * tv2d(U")
+    line = linecache.getline(told[0].filename, told[0].lineno)
+    assert told[0].filename == __file__
+    assert "return jnp.sum(model.solve({**(DEBLURRING if name" in line  # where the user called it
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert np.isnan(run(gradient, 0.2))  # the same program says it once
@@ -104,11 +111,51 @@ def test_an_active_set_in_doubt_is_warned_of(monkeypatch):
     model = deblurring()
 
     def of(lam):
-        return jnp.sum(model.solve({"B": data, "lam": lam}, tol=0.5)["U"] ** 2)
+        return jnp.sum(model.solve({"B": data, "lam": lam}, tol=0.05)["U"] ** 2)
 
     with pytest.warns(admm.DerivativeWarning, match=r"in doubt by about \d\.\de[+-]\d\d .* a tighter tol"):
         run(quick_jit(jax.grad(of)), 0.01)
     jax.clear_caches()
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (0.0, ", by how much is not known (an estimate found nothing): "),
+        (0.25, " by about 2.5e-01 (relative, estimated): "),
+        (np.inf, ", by how much is not known: "),
+    ],
+)
+def test_a_doubt_is_worded_by_what_was_estimated(error, said):
+    yes, no = np.array(True), np.array(False)
+    text = complaint(np.array(1), np.array(1e-5), Trust(yes, no, yes, np.array(error), yes))
+    assert f"the derivative is in doubt{said}with a certified gap of 1.0e-05" in text
+    assert "0.0e+00" not in text
+
+
+@pytest.mark.parametrize(
+    ("error", "settled", "said"),
+    [
+        (0.0, True, "none, as"),
+        (0.0, False, "not known"),
+        (0.25, False, "2.5e-01 (relative)"),
+        (np.inf, False, "unknown"),
+    ],
+)
+def test_a_diagnosis_words_its_error_by_what_was_estimated(error, settled, said):
+    one = np.array(1)
+    flags = np.array(True), np.array(settled), np.array(True)
+    text = repr(Diagnosis(*flags, one, one, one, one, one, np.array(error), {}))
+    assert f"estimated error         {said}" in text
+
+
+def test_a_warning_is_at_the_line_of_a_gradient_without_jit():
+    x, lam = admm.Var("x", 3), admm.Param("lam")
+    model = admm.Model()
+    model.setObjective(admm.sum(admm.square(x - np.arange(1.0, 4.0))) + lam * admm.norm(x, 1))
+    with pytest.warns(admm.DerivativeWarning, match=r"^minimise sum\(square\(x - array\(3\)\)\) \+ lam") as told:
+        run(jax.grad(lambda lam: jnp.sum(model.solve({"lam": lam}, max_iterations=1, rho=1e-9)["x"])), 0.5)
+    assert "max_iterations=1, rho=1e-9" in linecache.getline(told[0].filename, told[0].lineno)
 
 
 @pytest.mark.slow

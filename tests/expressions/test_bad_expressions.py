@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -24,6 +25,70 @@ class Leaves:
 
 # name: what is done, the kind of error, what the message has to say
 CASES = {
+    # functions of JAX, and of NumPy with arguments of their own
+    **{
+        f"jnp.{name}": (
+            lambda o, name=name: getattr(jnp, name)(o.U),
+            admm.ADMMError,
+            "functions of JAX take arrays, and `U` is an expression: in the place of jnp.sum, jnp.abs and the like"
+            " write admm.sum(...)",
+        )
+        for name in ("log", "sum", "abs", "mean", "square", "asarray", "isfinite")
+    },
+    "jnp.maximum": (lambda o: jnp.maximum(0, o.U), admm.ADMMError, "functions of JAX take arrays, and `U` is"),
+    "jit": (lambda o: jax.jit(lambda x: x)(o.x), admm.ADMMError, "functions of JAX take arrays, and `x` is"),
+    "np.sum": (
+        lambda o: np.sum(o.U, keepdims=True),
+        admm.ExpressionError,
+        "np.sum does not work on an expression: write admm.sum(...)",
+    ),
+    # an array in the place of a shape
+    "Var array": (
+        lambda o: admm.Var(IMAGE),
+        admm.ShapeError,
+        "the dimensions of a variable must be positive integers, got an array of shape (4, 5): write"
+        " Var(name, image.shape)",
+    ),
+    "Var array of JAX": (lambda o: admm.Var("V", jnp.ones((4, 5))), admm.ShapeError, "write Var(name, image.shape)"),
+    "Param array": (lambda o: admm.Param("B", IMAGE), admm.ShapeError, "write Param(name, image.shape)"),
+    # masks of another shape
+    "mask too short": (
+        lambda o: o.U[np.ones((4, 4), bool)],
+        admm.ShapeError,
+        "a mask must have the shape of what it selects from: `U` has shape (4, 5), of which a mask here is (4, 5), got"
+        " (4, 4)",
+    ),
+    "mask of rows": (lambda o: o.U[np.ones(3, bool)], admm.ShapeError, "of which a mask here is (4,), got (3,)"),
+    "mask of columns": (
+        lambda o: o.U[..., np.ones(4, bool)],
+        admm.ShapeError,
+        "of which a mask here is (5,), got (4,)",
+    ),
+    "mask behind a new axis": (
+        lambda o: o.U[None, 1, jnp.ones(4, bool)],
+        admm.ShapeError,
+        "of which a mask here is (5,), got (4,)",
+    ),
+    "mask with too many axes": (lambda o: o.x[np.ones((3, 1), bool)], admm.ShapeError, "got (3, 1)"),
+    "mask as a list": (lambda o: o.x[[True, False]], admm.ShapeError, "of which a mask here is (3,), got (2,)"),
+    # several images in the place of one
+    "conv2d of a batch": (
+        lambda o: admm.conv2d(np.ones((7, 4, 5)), IMAGE),
+        admm.ShapeError,
+        "must be 2-D, got `array(7×4×5)` of shape (7, 4, 5): a model is of one image; a batch or the channels of a"
+        " colour image go through it by jax.vmap, or by channel_axis of admm_jax.restore",
+    ),
+    "tv2d of colours": (lambda o: admm.tv2d(admm.Var("V", 4, 5, 3)), admm.ShapeError, "go through it by jax.vmap"),
+    "Scene of colours": (
+        lambda o: admm.Scene("S", np.ones((4, 5, 3)), np.ones((3, 3))),
+        admm.ShapeError,
+        "go through it by jax.vmap",
+    ),
+    "colours less an image": (
+        lambda o: o.U - np.ones((4, 5, 3)),
+        admm.ShapeError,
+        "do not broadcast in `U - array(4×5×3)`: for 3 colours, put the call under jax.vmap",
+    ),
     # convolutions
     "kernel 1-D": (
         lambda o: admm.conv2d(o.U, np.ones(3)),

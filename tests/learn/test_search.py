@@ -1,5 +1,6 @@
 """Searches through real solves: one 24 x 24 model, so that each kind of solve is compiled once."""
 
+import pickle
 import re
 
 import jax
@@ -47,7 +48,12 @@ def test_a_path_is_its_solves_one_by_one(model, curve):
 
 
 def test_the_corner_of_an_l_curve(curve):
-    assert 0.3 < curve.parameter[curve.corner()] / (10 * SIGMA**2) < 3
+    corner = curve.corner()
+    assert 0.3 < corner.value / (10 * SIGMA**2) < 3
+    assert corner.value == curve.parameter[corner] == curve.parameter[corner.index]
+    assert repr(corner) == f"lam = {corner.value:.6g} (index {corner.index})"
+    again = pickle.loads(pickle.dumps(corner))
+    assert (again, again.value, again.name) == (corner, corner.value, "lam")
 
 
 def test_the_corner_of_a_curve_with_a_known_corner():

@@ -247,7 +247,7 @@ class Model(ModelBuilder):
             dtype=dtype,
             sense=self.ModelSense,
         )
-        self._solution = by_term(outcome.solution, given)
+        self._solution = outcome.solution
         self._seconds = outcome.seconds
         for variable in self.variables:
             variable._value = np.asarray(self._solution.values[variable.label])

@@ -18,7 +18,7 @@ from admm_jax.precision import full_precision
 from admm_jax.problem import Point, Problem
 from admm_jax.progress import Info, Progress, Record
 from admm_jax.pytree import replace
-from admm_jax.solution import History, Solution, oriented
+from admm_jax.solution import History, Solution, by_term, oriented
 from admm_jax.solver.handover import limit_before
 from admm_jax.solver.plan import Plan
 from admm_jax.solver.run import HISTORY, Run
@@ -189,7 +189,7 @@ def drive(
         _left.add(worker)  # which forgets it as soon as nothing runs any more
     if worker.error is not None:
         raise worker.error
-    solution = oriented(_to_numpy(problem, plan, worker.last, x, ending, dtype), sense)
+    solution = oriented(by_term(_to_numpy(problem, plan, worker.last, x, ending, dtype), problem), sense)
     worker.show(progress)
     progress.finish(solution)
     return Outcome(solution, time.perf_counter() - began, ending is Status.SOLVE_UNKNOWN)

@@ -60,7 +60,7 @@ def with_fastest(problem: Problem, dtype: np.dtype) -> Problem:
         return LinearMap(chains, linear_map.out_shape)
 
     quadratics = tuple(Quadratic(chosen(q.map), q.data, q.weight) for q in problem.quadratics)
-    penalties = tuple(Penalty(p.function, chosen(p.map), p.offset) for p in problem.penalties)
+    penalties = tuple(Penalty(p.function, chosen(p.map), p.offset, members=p.members) for p in problem.penalties)
     return replace(problem, quadratics=quadratics, penalties=penalties)
 
 

@@ -14,6 +14,7 @@ import scipy.optimize
 from admm_jax.prox import dual_ascent
 from admm_jax.prox.functions import L1, Box, GroupL2, Hinge, Huber, L1Ball, L2Ball, LInf
 from admm_jax.prox.projections import project_l1_ball, project_l2_ball, safe_norm
+from admm_jax.prox.stacked import Each
 from admm_jax.prox.total_variation import TotalVariation
 from tests.models import image_jit, quick_jit
 from tests.prox.functions import FUNCTIONS, RNG, SHAPE
@@ -121,6 +122,13 @@ CONJUGATES = {
 }  # fmt: skip
 
 
+def conjugate_of(g, p):
+    """g*(p), written out; of stacked functions the sum."""
+    if isinstance(g, Each):
+        return sum(conjugate_of(jax.tree.map(lambda leaf, k=k: leaf[k], g.member), part) for k, part in enumerate(p))
+    return CONJUGATES[type(g)](g, p)
+
+
 def test_fenchel_gap(function, dtype):
     """The gap is g(v) + g*(p) - <v, p>, and never negative."""
     with np.errstate(invalid="ignore"):
@@ -128,7 +136,7 @@ def test_fenchel_gap(function, dtype):
             for q in points(dtype):
                 inside, p = v - function.violation(v), function.project_dual(q)
                 own = jax.tree.map(np.asarray, function)
-                conjugate = CONJUGATES[type(function)](own, np.asarray(p, float))
+                conjugate = conjugate_of(own, np.asarray(p, float))
                 expected = (
                     float(function(inside)) + conjugate - float(np.sum(np.asarray(inside, float) * np.asarray(p)))
                 )

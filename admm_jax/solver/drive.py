@@ -127,7 +127,7 @@ def _pieces(
             plan, late = polishing, False
         stop = int(limit_before(plan, settings, np.asarray(min(most, first - 1) if late else most, np.int32)))
         if count >= stop and handed_over is None:
-            handed_over = take_over_run(problem, inner, run, settings, plan=plan, dtype=dtype)
+            handed_over = take_over_run(problem, run, settings, plan=plan, dtype=dtype)
         if handed_over is None or plan.later is None:
             limit = np.asarray(min(count + piece, stop), np.int32)
             run = resume(inner, run, limit, settings, plan=plan)

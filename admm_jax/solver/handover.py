@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
@@ -22,13 +23,17 @@ from admm_jax.solver.examine import restart_at
 from admm_jax.solver.loop import advance
 from admm_jax.solver.plan import Plan
 from admm_jax.solver.run import Run, duals_of, start_run
+from admm_jax.solver.scaling import Scaling
 from admm_jax.solver.settings import Settings
 from admm_jax.status import Status
 
 
 def limit_before(plan: Plan, settings: Settings, limit: Any) -> Any:
-    """How far to iterate before the hand-over, `limit` at most."""
-    return limit if plan.later is None else jnp.where(settings.polish, jnp.minimum(limit, plan.later_from), limit)
+    """How far to iterate before the hand-over, `limit` at most; of NumPy's numbers without compiling anything."""
+    if plan.later is None:
+        return limit
+    xp: Any = jnp if isinstance(settings.polish, jax.Array) else np
+    return xp.where(settings.polish, xp.minimum(limit, plan.later_from), limit)
 
 
 def awaits(run: Run, settings: Settings) -> Array:
@@ -37,14 +42,11 @@ def awaits(run: Run, settings: Settings) -> Array:
     return unfinished & settings.polish & (run.state.iteration < settings.max_iterations)
 
 
-def take_over(
-    problem: Problem, inner: Problem, run: Run, settings: Settings, *, plan: Plan, dtype: np.dtype
-) -> tuple[Problem, Run]:
-    """The problem of matrices, in its units, and a run of it that begins where `run` stands.
+def take_over(problem: Problem, run: Run, settings: Settings, *, plan: Plan, dtype: np.dtype) -> tuple[Problem, Run]:
+    """The problem of matrices, in its units, and a run of it that begins anew and keeps the best point of `run`.
 
     Args:
         problem: As `prepare` made it.
-        inner: The rewritten problem that `run` is of.
         run: Where it stands.
         settings: The numbers of the run.
         plan: That of `run`; its `later` is that of the new one.
@@ -56,14 +58,11 @@ def take_over(
     dense, fresh = start_run(problem, settings, zero, None, plan=plan.later, dtype=dtype)
     new = fresh.scaling
     best = plan.x_update.leave(problem, old.leave(run.point))
-    certificate = replace(
-        _in_units(run.certificate, new.cost / old.cost), duals=new.enter_duals(old.duals(run.certificate.duals))
-    )
     return dense, replace(
         _continued(fresh, run),
         state=replace(fresh.state, iteration=iteration),
         point=new.enter(plan.later.x_update.enter(problem, best)),
-        certificate=certificate,
+        certificate=_in_units(run.certificate, old, new),
         next_check=iteration + plan.later.first_check,
         nearer_at=iteration,
     )
@@ -90,14 +89,11 @@ def give_back(problem: Problem, inner: Problem, run: Run, dense: Problem, moved:
     duals = old.enter_duals(new.duals(duals_of(dense, moved.state)))
     state = restart_at(inner, run.state, point(moved.state.x), duals)
     rho = moved.state.rho / new.stiffness * old.stiffness
-    certificate = replace(
-        _in_units(moved.certificate, old.cost / new.cost), duals=old.enter_duals(new.duals(moved.certificate.duals))
-    )
     return replace(
         _continued(run, moved),
         state=replace(state, rho=rho, iteration=moved.state.iteration),
         point=point(moved.point),
-        certificate=certificate,
+        certificate=_in_units(moved.certificate, new, old),
         range=moved.range,
         status=moved.status,
     )
@@ -109,10 +105,11 @@ def _continued(run: Run, before: Run) -> Run:
     return replace(run, **{name: getattr(before, name) for name in names})
 
 
-def _in_units(certificate: Certificate, factor: Array) -> Certificate:
-    """The certificate of the objective times `factor`; its duals are left as they are."""
+def _in_units(certificate: Certificate, old: Scaling, new: Scaling) -> Certificate:
+    """A certificate of the units `old` in the units `new`."""
     names = ("objective", "gap", "floor", "plain")
-    return replace(certificate, **{name: getattr(certificate, name) * factor for name in names})
+    numbers = {name: getattr(certificate, name) * (new.cost / old.cost) for name in names}
+    return replace(certificate, **numbers, duals=new.enter_duals(old.duals(certificate.duals)))
 
 
 def solve_on(
@@ -134,7 +131,7 @@ def solve_on(
     later = plan.later
 
     def by_matrices() -> Run:
-        dense, moved = take_over(problem, inner, run, settings, plan=plan, dtype=dtype)
+        dense, moved = take_over(problem, run, settings, plan=plan, dtype=dtype)
         moved = advance(dense, later, moved, limit, settings)
         return give_back(problem, inner, run, dense, moved, plan=plan)
 

@@ -17,15 +17,9 @@ import jax.scipy.linalg as jsl
 from jax import Array, lax
 
 RIGID = 1e3  # how much more it counts that an identity stays one
-
-
 RIDGE = 1e-7  # holds the scale of what no number of the problem speaks of at one
-
-
 # beside the greatest of its kind, once all are scaled, a number says nothing of the units: entries, data, costs
 NEGLIGIBLE = 1e-4, 1e-2, 1e-2
-
-
 PASSES = 5  # of least squares, each without what the last found negligible
 
 

@@ -183,11 +183,10 @@ def polish(
         rough = (moved > EXACT_BELOW) & (steepness <= ROUGH * moved * size) & (s.newton > 0)
         update = accepted & (rough | (small & (steepness >= s.steepness / 2)) | (s.newton >= NEWTON))
 
-        def along(direction: Array) -> Array:
+        def along(line: _Place) -> Array:
             """How far to go: to the minimum, where a full step goes beyond it. Cheap, for nothing but prox is asked."""
-            line = _step(problem, direction)
-            straight = gradient @ direction  # of all terms but for the envelopes it changes by `bend` t
-            bend = tau * jnp.sum(direction**2)
+            straight = gradient @ line.x  # of all terms but for the envelopes it changes by `bend` t
+            bend = tau * jnp.sum(line.x**2)
             for quadratic, qd in zip(problem.quadratics, line.e, strict=True):
                 bend = bend + jnp.sum(quadratic.weight * qd**2)
 
@@ -215,7 +214,7 @@ def polish(
             low, _, _ = lax.while_loop(wide, narrower, (zero, one, jnp.zeros((), jnp.int32)))
             return jnp.where(beyond, jnp.maximum(low, LEAST_STEP), 1)
 
-        def newton() -> tuple[Array, Array]:
+        def newton() -> tuple[_Place, Array]:
             hessian = gram + tau * identity
             for penalty, part in zip(problem.penalties, curved, strict=True):
                 hessian = hessian + sigma * (matrix_of(penalty.map).T @ part)
@@ -224,10 +223,12 @@ def polish(
             factor = jsl.cholesky((hessian + hessian.T) / 2 + shift * identity, lower=True)
             direction = -jsl.cho_solve((factor, True), gradient)
             direction = jnp.where(jnp.all(jnp.isfinite(direction)), direction, -gradient)
-            return direction, along(direction)
+            line = _step(problem, direction)
+            return line, along(line)
 
         # most of the work, and of no use to a trial that is rejected or the last for these multipliers
-        direction, far = lax.cond(accepted & ~update, newton, lambda: (jnp.zeros_like(gradient), jnp.ones((), dtype)))
+        still_there = jax.tree.map(jnp.zeros_like, s.step), jnp.ones((), dtype)
+        line, far = lax.cond(accepted & ~update, newton, lambda: still_there)
 
         finite = jnp.isfinite(value) & jnp.all(jnp.isfinite(trial.x))
         s = replace(s, trials=s.trials + 1, done=~finite & (s.trials == 0))
@@ -239,10 +240,10 @@ def polish(
         stepped = replace(
             s,
             at=trial,
-            step=_step(problem, direction),
+            step=line,
             t=far,
             value=value,
-            slope=gradient @ direction,
+            slope=gradient @ line.x,
             steepness=steepness,
             newton=s.newton + 1,
         )

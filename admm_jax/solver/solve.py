@@ -168,7 +168,7 @@ def in_stages(
     limit = np.asarray(NO_LIMIT, np.int32)
     inner, run = launch(problem, settings, x, state, limit_before(plan, settings, limit), plan=plan, dtype=dtype)
     if plan.later is not None and awaits(run, settings):
-        dense, moved = take_over_run(problem, inner, run, settings, plan=plan, dtype=dtype)
+        dense, moved = take_over_run(problem, run, settings, plan=plan, dtype=dtype)
         moved = resume(dense, moved, limit, settings, plan=plan.later)
         run = give_back_run(problem, inner, run, dense, moved, plan=plan)
     return ended(problem, run, settings, plan=plan), run.scaling

@@ -12,6 +12,7 @@ import pytest
 
 import admm_jax as admm
 from admm_jax.canonicalize import equal_terms
+from tests.extending.test_first_tier import Certified
 from tests.models import quick_jit
 
 RNG = np.random.default_rng(1)
@@ -167,23 +168,7 @@ def test_derivatives_in_the_numbers_of_each_term(double):
 
 
 def test_functions_of_ones_own(double):
-    class Absolute:
-        def __call__(self, v):
-            return jnp.sum(jnp.abs(v))
-
-        def prox(self, v, step):
-            return v - jnp.clip(v, -step, step)
-
-        def project_dual(self, p):
-            return jnp.clip(p, -1, 1)
-
-        def into_domain(self, p):
-            return jnp.min(1 / jnp.maximum(jnp.abs(p), 1))
-
-        def fenchel_gap(self, v, p):
-            return jnp.sum(jnp.abs(v) - p * v)
-
-    own = Absolute()
+    own = Certified()
     x, model = solved(lambda x: fit(x) + sum(admm.penalty(own, A[i] @ x - B[i], W[i]) for i in range(N)))
     check(x, model, lambda z: fit_of(z) + sum(W[i] * cp.norm(A[i] @ z - B[i], 1) for i in range(N)))
     assert len(model.problem().penalties) == 1

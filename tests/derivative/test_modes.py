@@ -146,7 +146,8 @@ def test_what_is_not_unique_is_told_in_both_modes(case):
 
     for value, warned in both(of, 0.3):
         assert np.isnan(value)
-        assert [text[:61] for text in warned] == ["the solution that was differentiated is not the only one: its"]
+        assert len(warned) == 1
+        assert "the solution that was differentiated is not the only one: its" in warned[0]
 
 
 def test_the_objective_has_a_derivative_all_the_same():

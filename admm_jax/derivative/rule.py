@@ -152,12 +152,12 @@ def differentiable_solve(
     with jax.debug_nans(False):  # NaN in the unused part of the history is no error
         if plan.unroll:
             return _unrolled(problem, settings, x, state, plan=plan, dtype=dtype)
-        shadows = program = None
-        if _traced(problem, settings, x, state, adjoint):
-            program = program_number(origin)
-            if plan.derivative_nan:
-                params, build = (problem.penalties, lambda penalties: penalties) if made_of is None else made_of
-                shadows = shadow(params, build, problem.penalties, program, warn=plan.derivative_warning)
+        if not _traced(problem, settings, x, state, adjoint):
+            return (_alone if plan.later is None else in_stages)(problem, settings, x, state, plan=plan, dtype=dtype)[0]
+        shadows, program = None, program_number(origin)
+        if plan.derivative_nan:
+            params, build = (problem.penalties, lambda penalties: penalties) if made_of is None else made_of
+            shadows = shadow(params, build, problem.penalties, program, warn=plan.derivative_warning)
         return _solution(plan, dtype, problem, adjoint, settings, x, state, shadows, program)[0]
 
 
@@ -171,17 +171,15 @@ def _solution(
     x: Point,
     state: State | None,
     shadows: tuple[Array, ...] | None,
-    program: Array | None,
+    program: Array,
 ) -> tuple[Solution, Scaling]:
     """The solution, whose derivative is the rule's, and the units that it was found in, which have none."""
-    del adjoint, shadows
+    del adjoint, shadows, program
     args, static = (problem, settings, x, state), {"plan": plan, "dtype": dtype}
     if _traced(args):
         run = partial(_inside, **static)
         return (sequential_vmap(run) if plan.sequential else run)(*args)
-    if program is not None:
-        return _of_gradient(*args, **static)
-    return (_alone if plan.later is None else in_stages)(*args, **static)
+    return _of_gradient(*args, **static)
 
 
 @full_precision

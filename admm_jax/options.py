@@ -67,6 +67,15 @@ OPTIONS: dict[str, Option] = {
     "derivative_nan": Option(
         True, 0, 1, bool, "NaN for a derivative that has no basis; `solve` only", static=True, imperative=False
     ),
+    "derivative_tol": Option(
+        None,
+        0,
+        1,
+        float,
+        "relative accuracy to reach of a derivative where the x-update is by transforms, and regions settle only in the "
+        "limit; 1e-2 in float32, 3e-4 in float64; all others go on until the active set is settled; `solve` only",
+        imperative=False,
+    ),
     "derivative_warning": Option(
         True, 0, 1, bool, "warn of a derivative that is in doubt; `solve` only", static=True, imperative=False
     ),
@@ -149,6 +158,7 @@ class SolveOptions(Common, total=False):
 
     derivative: str
     derivative_nan: bool
+    derivative_tol: Any
     derivative_warning: bool
     batching: str
 

@@ -55,7 +55,8 @@ STIFFNESS = {8: 1e3, 4: 30.0}  # sigma, relative to M / A^T A, by the width of t
 class Linearised:
     """The linear system at one solution: everything that its operator depends on.
 
-    `direct` tells which penalties are in T, `plan` how systems are solved.
+    `accuracy` is the relative error that systems of decoupled problems may leave, `direct` tells which penalties are
+    in T, `plan` how systems are solved.
     """
 
     problem: Problem  # lifted
@@ -63,6 +64,7 @@ class Linearised:
     readings: tuple[Reading, ...]
     space: dict[str, Space]
     sigma: Array  # of the second line; much larger than the rho of the readings
+    accuracy: Array
     direct: tuple[bool, ...] = static()
     plan: Plan = static()
 
@@ -138,20 +140,24 @@ def hessian(system: Linearised, t: Point) -> Point:
     return jax.jvp(gradient, (system.x,), (t,))[1]
 
 
-def system_at(problem: Problem, plan: Plan, solution: Solution, factor: Array | float = 1.0) -> Linearised:
+def system_at(
+    problem: Problem, plan: Plan, solution: Solution, accuracy: Array, *, factor: Array | float = 1.0
+) -> Linearised:
     """The linear system at a solution of `problem`.
 
     Args:
         problem: The problem, not lifted.
         plan: How it is solved.
         solution: Its values and multipliers.
+        accuracy: The relative error that its systems may leave, where the problem is decoupled.
         factor: The multipliers are read times this number, near one (see `trust.py`).
     """
     direct = direct_terms(problem, plan)
     readings = read(problem, solution.values, tuple(factor * p for p in solution.multipliers))
     space = spaces(problem, direct, readings)
     dtype = dtype_of(solution.values)
-    system = Linearised(lift(problem), solution.values, readings, space, jnp.ones((), dtype), direct, plan)
+    lifted, one = lift(problem), jnp.ones((), dtype)
+    system = Linearised(lifted, solution.values, readings, space, one, accuracy, direct, plan)
     mean = mean_eigenvalue(system)
     stiff, curved = jnp.zeros((), dtype), jnp.zeros((), dtype)  # largest M / A^T A, and rho, of the penalties
     for penalty, reading in zip(system.general(system.problem.penalties), system.general(readings), strict=True):

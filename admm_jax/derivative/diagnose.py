@@ -140,8 +140,8 @@ def diagnose(
         return solve(q, aim, x, state, plan=plan, dtype=dtype)[0]
 
     solution = solved(problem)
-    system = system_at(problem, plan, solution)
-    trusted = trust.assess(problem, plan, solution, aim.target)
+    system = system_at(problem, plan, solution, aim.accuracy)
+    trusted = trust.assess(problem, plan, solution, aim)
     push = {name: _push(value.shape, dtype) for name, value in x.items()}
     none = tuple(jnp.zeros_like(reading.z) for reading in system.general(system.readings))
     answer = linear_solve.answer(system, project(system.space, push), none)

@@ -46,7 +46,8 @@ from admm_jax.solver.vectors import add, dtype_of, norm, probe_signs, subtract
 
 OUTER = 60  # updates of the multipliers
 SOLVED = {8: 1e-7, 4: 1e-2}  # relative residual above which a system counts as not solved, by the width of the dtype
-SOLVED_ROUGHLY = {8: 1e-3, 4: 1e-2}  # that of decoupled problems, whose derivatives are known to a percent
+# that of decoupled problems, whose derivatives are known to a percent, or to what was asked for
+SOLVED_ROUGHLY = {8: 1e-3, 4: 1e-2}
 ROUNDED = {8: 1e-5, 4: 1e-2}  # entries of multipliers that are not unique, relative to the largest, that are rounding
 AMBIGUOUS = 1e-3  # share of a push on the multipliers that must stay for them not to be unique
 
@@ -62,14 +63,14 @@ def _size(u: Duals) -> Array:
     return jnp.sqrt(sum((jnp.sum(part * part) for part in u[1:]), start=jnp.sum(u[0] * u[0])))
 
 
-def unsolved(limit: float, converged: np.ndarray, unique: np.ndarray, error: np.ndarray) -> str | None:
+def unsolved(converged: np.ndarray, unique: np.ndarray, error: np.ndarray, limit: np.ndarray) -> str | None:
     """What there is to say of the solution of a linear system, None where there is nothing or `trust.py` says it.
 
     Args:
-        limit: The relative residual at which it counts as solved.
         converged: Whether the solve that is differentiated did.
         unique: Whether the solution is finite, as it is not where the system is known to be singular.
         error: The relative residual.
+        limit: That at which the system counts as solved.
     """
     if bool(error <= limit) or not (converged and unique):
         return None
@@ -129,8 +130,11 @@ def solve_system(
         program: The number of the traced program, which warns once (see `tell.program_number`).
     """
     frozen, converged = lax.stop_gradient((system, converged))
-    limit = (SOLVED_ROUGHLY if system.plan.decoupled else SOLVED)[dtype_of(r).itemsize]
-    teller = Teller(partial(unsolved, limit))
+    dtype = dtype_of(r)
+    limit = jnp.asarray(SOLVED[dtype.itemsize], dtype)
+    if system.plan.decoupled:
+        limit = jnp.maximum(jnp.asarray(SOLVED_ROUGHLY[dtype.itemsize], dtype), frozen.accuracy)
+    teller = Teller(unsolved)
     program = jnp.zeros((), jnp.int32) if program is None else program
     stiff_solve, unique = stiff_solver(frozen)
     zero = {name: jnp.zeros_like(value) for name, value in r.items()}
@@ -142,7 +146,7 @@ def solve_system(
         error = residual(frozen, pair, rhs)
         if system.plan.derivative_warning:
             finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(pair)]))
-            jax.debug.callback(partial(teller, mode), program, converged, finite, error)
+            jax.debug.callback(partial(teller, mode), program, converged, finite, error, limit)
         return jax.tree.map(lambda leaf: jnp.where(error <= limit, leaf, jnp.nan), pair)
 
     def direct(rhs: Pair, asked: Array) -> Pair:

@@ -46,7 +46,7 @@ from admm_jax.solver.programs import Program
 from admm_jax.solver.rewrite import lift
 from admm_jax.solver.scaling import Scaling
 from admm_jax.solver.settings import Settings, finishing
-from admm_jax.solver.solve import FEW_SOLVES, in_stages, solve
+from admm_jax.solver.solve import in_stages, solve
 from admm_jax.solver.state import State
 from admm_jax.solver.vectors import add
 
@@ -56,6 +56,7 @@ def tangent_of(
     change: Problem,
     plan: Plan,
     solution: Solution,
+    accuracy: Array,
     push: Point | None = None,
     guess: Point | None = None,
     shadows: tuple[Array, ...] | None = None,
@@ -68,6 +69,7 @@ def tangent_of(
         change: Its tangent, a `Problem` of the same structure.
         plan: How the problem is solved.
         solution: The solution of `problem`, with its multipliers p.
+        accuracy: The relative error that linear systems may leave, where the problem is decoupled.
         push: A force on x beside that of the change, of the shapes of x; None for none.
         guess: Where the transposed system starts, of the shapes of x; None is zero.
         shadows: The change of the penalties in the channels of `ambiguity.py`, each (CHANNELS, *shape); None where no
@@ -77,7 +79,7 @@ def tangent_of(
     Returns:
         dx, of the shapes of x; d objective, a scalar; dp, of the shapes of the multipliers.
     """
-    system, dtype = system_at(problem, plan, solution), solution.gap.dtype
+    system, dtype = system_at(problem, plan, solution, accuracy), solution.gap.dtype
     shift, (r, s) = system_right_hand_side(problem, change, system)
     if push is not None:
         r = add(r, project(system.space, push))
@@ -106,8 +108,9 @@ def _measure(change: Any, dtype: Any) -> Array:
 
 _inside = jax.jit(solve, static_argnames=("plan", "dtype"))  # for a solve in a transformation
 _alone = Program(solve, "plan", "dtype")  # for one whose numbers are known
-# and for one in an eager gradient, whose repeated use is in loops that are jitted
-_of_gradient = Program(solve, "plan", "dtype", small=FEW_SOLVES)
+# and for one in an eager gradient, as of a search of some ten: its repeated use is in loops that are jitted
+EAGER_GRADIENT = 256 * 256
+_of_gradient = Program(solve, "plan", "dtype", small=EAGER_GRADIENT)
 _unrolled = jax.jit(unroll.solve, static_argnames=("plan", "dtype"))
 
 
@@ -196,7 +199,7 @@ def _rule(
     moved = (tangents[0], tangents[1], tangents[5] if moves else None)
     pairs = zip(jax.tree.leaves(known), jax.tree.leaves(moved, is_leaf=_is_symbolic), strict=True)
     pushes = [_instantiated(tangent) for leaf, tangent in pairs if has_tangent(leaf)]
-    dx, value, dp = _change(*known, solution, scaling, aim.target, jnp.asarray(program), pushes, plan=plan)
+    dx, value, dp = _change(*known, solution, scaling, aim, jnp.asarray(program), pushes, plan=plan)
     nothing, still = jax.tree.map(no_tangent, (solution, scaling))
     return (solution, scaling), (replace(nothing, values=dx, objective=value, multipliers=dp), still)
 
@@ -208,7 +211,7 @@ def _change(
     shadows: tuple[Array, ...] | None,
     solution: Solution,
     scaling: Scaling,
-    target: Array,
+    aim: Settings,
     program: Array,
     pushes: list[Array],
     *,
@@ -228,6 +231,7 @@ def _change(
             units.change(moved),
             plan,
             inner,
+            aim.accuracy,
             units.force(push),
             units.guess(adjoint),
             units.shadows(channels) if channels is not None else None,
@@ -235,11 +239,11 @@ def _change(
         )
     )
     if plan.derivative_warning:
-        told = trust.Announcer(units.problem, plan, lax.stop_gradient(inner), target, program)
+        told = trust.Announcer(units.problem, plan, lax.stop_gradient(inner), aim, program)
         dx, value, dp = told(dx), told(value), told(dp)
     basis = jnp.ones((), solution.gap.dtype)
     if plan.derivative_nan:  # a solve that did not converge has no derivative
-        basis = jnp.where(trust.reached(solution, plan, target), basis, jnp.nan)
+        basis = jnp.where(trust.reached(solution, plan, aim.target), basis, jnp.nan)
     return {name: basis * v for name, v in dx.items()}, basis * value, tuple(basis * v for v in dp)
 
 

@@ -24,7 +24,9 @@ from admm_jax.solver.vectors import add, add_scaled, dtype_of, subtract
 REFINEMENTS = 2  # of a direct solve
 CG_STEPS = 3000
 FLOOR = {8: 1e-11, 4: 1e-6}  # of the residual, relative, by the width of the dtype
-ROUGH_FLOOR = {8: 1e-7, 4: 3e-4}  # where a step costs two pairs of transforms, and the solution is known to no more
+# Where a step costs two pairs of transforms, and the solution is known to no more: relative to the accuracy that is
+# wanted of the derivative.
+ROUGH_SHARE = {8: 3e-4, 4: 0.1}
 
 
 def augmented_hessian(system: Linearised, t: Point) -> Point:
@@ -85,7 +87,8 @@ def stiff_solver(system: Linearised) -> tuple[Callable[[Point, Point], Point], A
             return unflatten(system.problem, x)
 
         return direct, is_regular
-    floor = (ROUGH_FLOOR if system.plan.decoupled else FLOOR)[dtype.itemsize]
+    rough_floor = ROUGH_SHARE[dtype.itemsize] * system.accuracy
+    floor = rough_floor if system.plan.decoupled else FLOOR[dtype.itemsize]
     precondition, onto = _preconditioner(system, by_size=True), partial(project, system.space)
 
     def iterative(rhs: Point, start: Point) -> Point:

@@ -30,6 +30,7 @@ from admm_jax.pytree import pytree_dataclass
 from admm_jax.solution import Solution
 from admm_jax.solver.plan import Plan
 from admm_jax.solver.rewrite import lift
+from admm_jax.solver.settings import Settings
 from admm_jax.solver.vectors import norm, probe_signs, subtract
 from admm_jax.status import Status
 
@@ -59,16 +60,17 @@ class Trust:
     known: Array
 
 
-def assess(problem: Problem, plan: Plan, solution: Solution, target: Array) -> Trust:
+def assess(problem: Problem, plan: Plan, solution: Solution, aim: Settings) -> Trust:
     """What is known of the derivative at a solution.
 
     Args:
         problem: The problem, in the units that it is differentiated in.
         plan: How it is solved.
         solution: Its solution, in the same units.
-        target: The relative gap at which an active set is settled in any case.
+        aim: Of the solve: its target is the relative gap at which an active set is settled in any case.
     """
-    dtype, came = solution.gap.dtype, reached(solution, plan, target)
+    dtype, target = solution.gap.dtype, aim.target
+    came = reached(solution, plan, target)
     gap = jnp.minimum(solution.gap, solution.estimate) if plan.decoupled else solution.gap
     delta = jnp.sqrt(jnp.clip(gap, 0, 1e-2)).astype(dtype)
     factors = jnp.stack([1 - delta, 1 + delta])
@@ -85,7 +87,7 @@ def assess(problem: Problem, plan: Plan, solution: Solution, target: Array) -> T
     push = {name: probe_signs(value.shape, dtype) for name, value in solution.values.items()}
 
     def answer(factor: Array) -> Point:
-        system = system_at(problem, plan, solution, factor)
+        system = system_at(problem, plan, solution, aim.accuracy, factor=factor)
         return rough(system, push, steps=jnp.where(settled, 0, ROUGH_STEPS), tol=ROUGH)
 
     def estimate() -> Array:
@@ -96,7 +98,7 @@ def assess(problem: Problem, plan: Plan, solution: Solution, target: Array) -> T
 
     error = lax.cond(settled | ~came, lambda: jnp.zeros((), dtype), estimate)
     error = jnp.maximum(error, jnp.where(settled, 0, blurred))
-    unique = regular(system_at(problem, plan, solution))
+    unique = regular(system_at(problem, plan, solution, aim.accuracy))
     return Trust(came, settled, unique, jnp.where(came, error, jnp.inf), jnp.asarray(known))
 
 
@@ -184,13 +186,13 @@ class Announcer:
         problem: The problem, in the units that it is differentiated in.
         plan: How it is solved.
         solution: Its solution, in the same units.
-        target: As of `assess`.
+        aim: As of `assess`.
         program: The number under which it warns once.
     """
 
-    def __init__(self, problem: Problem, plan: Plan, solution: Solution, target: Array, program: Array) -> None:
+    def __init__(self, problem: Problem, plan: Plan, solution: Solution, aim: Settings, program: Array) -> None:
         self.told = solution.status, solution.gap
-        self.trust = assess(problem, plan, solution, target)
+        self.trust = assess(problem, plan, solution, aim)
         self.teller, self.program = Teller(complaint), program
 
     def __call__(self, change: T) -> T:

@@ -27,6 +27,7 @@ from admm_jax.status import Status
 NEARER = 0.9  # a run makes progress where it comes nearer to its tolerances by this factor
 PATIENCE = 0.5  # iterations that it may go on without, relative to those until it last did
 OVERTIME = 1.0  # iterations spent on `target`, relative to those spent on `tol`
+PATIENT_OVERTIME = 4.0  # the same where `tol` is of the estimate of the gap, which is reached in a quarter of the time
 LEAST_OVERTIME = 50
 
 
@@ -44,6 +45,11 @@ def better(a: Certificate, b: Certificate, settings: Settings) -> Array:
 def within(certificate: Certificate, settings: Settings) -> Array:
     """Whether gap and violation are within their tolerances."""
     return (certificate.relative_gap <= settings.tol) & (certificate.violation <= settings.feasibility_tol)
+
+
+def close(certificate: Certificate, estimate: Array, settings: Settings) -> Array:
+    """Whether `tol` is of the estimate of the gap, and that and the violation are within their tolerances."""
+    return settings.by_estimate & (estimate <= settings.tol) & (certificate.violation <= settings.feasibility_tol)
 
 
 def check(problem: Problem, inner: Problem, plan: Plan, run: Run, before: State, settings: Settings) -> Run:
@@ -66,7 +72,7 @@ def check(problem: Problem, inner: Problem, plan: Plan, run: Run, before: State,
         ratio = awaited / settings.target
     else:
         certain = jnp.where(settings.by_estimate, 0, expected / settings.tol)
-        ratio = jnp.maximum(certain, estimate / jnp.where(settings.by_estimate, settings.tol, settings.target))
+        ratio = jnp.maximum(certain, estimate / settings.target)
     by_gap = certifies(problem)
     if not by_gap:  # there is only how far the iterate still moves
         ratio = jnp.maximum(*residual) / settings.target
@@ -74,7 +80,7 @@ def check(problem: Problem, inner: Problem, plan: Plan, run: Run, before: State,
     if plan.polisher is not None or plan.polish_later:
         following = jnp.where(settings.polish, jnp.minimum(following, run.polish_at), following)
         following = jnp.maximum(following, state.iteration + 1)
-    near = settings.by_estimate & (estimate <= settings.tol) & (certificate.violation <= settings.feasibility_tol)
+    near = close(certificate, estimate, settings)
     seen = point
     keep = better(certificate, run.certificate, settings) | near
     point = select(keep, point, run.point)
@@ -84,8 +90,9 @@ def check(problem: Problem, inner: Problem, plan: Plan, run: Run, before: State,
     short = certificate.relative_gap if by_gap else jnp.maximum(*residual)
     reached = within(replace(certificate, relative_gap=short), settings)
     aimed = estimate if plan.decoupled and by_gap else short
-    overtime = jnp.maximum(OVERTIME * state.iteration, LEAST_OVERTIME).astype(jnp.int32)
-    ends = jnp.where(reached, jnp.minimum(run.ends, state.iteration + overtime), run.ends)
+    share = jnp.where(settings.by_estimate, PATIENT_OVERTIME, OVERTIME)
+    overtime = jnp.maximum(share * state.iteration, LEAST_OVERTIME).astype(jnp.int32)
+    ends = jnp.where(reached | near, jnp.minimum(run.ends, state.iteration + overtime), run.ends)
     success = reached & ((aimed <= settings.target) | (state.iteration >= ends))
     lifted = lift(problem)
     zero = problem.zeros(dtype)
@@ -101,7 +108,9 @@ def check(problem: Problem, inner: Problem, plan: Plan, run: Run, before: State,
     nearer_at = jnp.where(jnp.any(nearer), state.iteration, run.nearer_at)
     patience = jnp.maximum(PATIENCE * nearer_at, plan.least_patience).astype(jnp.int32)
     # a tolerance of zero asks for all iterations that are allowed
-    stalled = ~reached & (settings.tol > 0) & (state.iteration - nearer_at > patience)
+    still = (settings.tol > 0) & (state.iteration - nearer_at > patience)
+    stalled = ~reached & ~near & still
+    near = near & ((estimate <= settings.target) | (state.iteration >= ends) | still)
     broken = ~jnp.all(jnp.stack([jnp.all(jnp.isfinite(value)) for value in state.x.values()]))
     status = run.status
     for condition, code in (

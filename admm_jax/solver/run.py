@@ -19,6 +19,7 @@ from admm_jax.solver.settings import Settings
 from admm_jax.solver.sizes import Units, initial_units
 from admm_jax.solver.state import State, data_point, initial_rho, initial_state
 from admm_jax.solver.value_range import assumed_range, needed
+from admm_jax.solver.vectors import select
 from admm_jax.solver.x_update import Workspace
 from admm_jax.status import Status
 
@@ -101,7 +102,8 @@ def begin(
     The problem is in the units of `scaling` (its own as it comes, unless given), `x`, `state` and rho in the user's.
 
     The iterate and the duals of a state go on, its rho does not: it is proportional to lam, and that of another lam
-    costs several times the iterations that the start saves.
+    costs several times the iterations that the start saves. A state that was never iterated, such as one of zeros, says
+    nothing: the run then starts from `x`.
 
     Args:
         problem: The rewritten problem.
@@ -123,7 +125,8 @@ def begin(
     fresh = current = replace(first, ratios=x_update.ratios(inner, rho))
     if state is not None:
         entered = scaling.enter_state(state)
-        current = replace(entered, factor=fresh.factor, rho=rho, iteration=fresh.iteration, ratios=fresh.ratios)
+        going_on = replace(entered, factor=fresh.factor, rho=rho, iteration=fresh.iteration, ratios=fresh.ratios)
+        current = select(state.iteration > 0, going_on, fresh)
     infinity, point = jnp.full((), jnp.inf, dtype), x_update.shown(problem, current.x)
     lifted_duals = tuple(jnp.zeros_like(p) for p in duals_of(problem, current))
     units = replace(initial_units(problem, data), **assumed_range(problem, plan, settings, scaling))

@@ -19,8 +19,11 @@ TOLERANCES = {  # by the width of the dtype: (gap, feasibility)
 # What a photograph is known to is worth no more: at a certified 1e-3 the true gap is some 1e-5, and an image that is
 # solved to the last digit is no better by 0.001 dB.
 DECOUPLED = 1e-3
-# Of decoupled problems: the estimate of the gap at which a derivative is known to a percent.
-FINISHED_ESTIMATE = {8: 1e-6, 4: 3e-5}
+# Of derivatives of decoupled problems, relative: what `derivative_tol` is by default.
+ACCURACY = {8: 3e-4, 4: 1e-2}
+# The estimate of the gap at which their error is one: of photographs under cameras' kernels, at an estimate of 3e-5 it
+# is a percent.
+ESTIMATE_PER_ERROR = 3e-3
 FINISHED = {8: 1e-10, 4: 2e-6}  # gaps at which an active set is settled
 FINISHED_CURVED = {8: 1e-12, 4: 2e-6}  # where small groups of a norm are curved: they must be known to some digits
 
@@ -33,7 +36,7 @@ class Settings:
     to; `rho`: the starting penalty parameter, 0 for the automatic one; `adapt`: whether rho may change; `target`: the
     gap to go on to once `tol` is reached, for at most `OVERTIME` as many iterations as `tol` took; `lower`, `upper`:
     the range of values that is assumed of minimisers, in the user's units, infinite for none and NaN for the automatic
-    one; `by_estimate`: whether `tol` is of the estimate of the gap.
+    one; `by_estimate`: whether `tol` is of the estimate of the gap; `accuracy`: relative, of a derivative.
     """
 
     tol: Array
@@ -46,6 +49,7 @@ class Settings:
     lower: Array
     upper: Array
     by_estimate: Array
+    accuracy: Array
 
 
 def settings_for(options: Mapping[str, Any], dtype: np.dtype, plan: Plan | None = None) -> Settings:
@@ -62,6 +66,8 @@ def settings_for(options: Mapping[str, Any], dtype: np.dtype, plan: Plan | None 
     tol = options["tol"] if options["tol"] is not None else gap
     feasibility_tol = options["feasibility_tol"] if options["feasibility_tol"] is not None else feasibility
     polish = options["polish"] if options["polish"] is not None else tol < polish_below
+
+    accuracy = options["derivative_tol"] if options["derivative_tol"] is not None else ACCURACY[dtype.itemsize]
 
     given: Any = options["range"]
     lower, upper = (-np.inf, np.inf) if given is None else (np.nan, np.nan) if given == "auto" else given
@@ -80,15 +86,16 @@ def settings_for(options: Mapping[str, Any], dtype: np.dtype, plan: Plan | None 
         lower=number(lower, dtype),
         upper=number(upper, dtype),
         by_estimate=number(options["stop"] == "estimate", bool),
+        accuracy=number(accuracy, dtype),
     )
 
 
 def finishing(settings: Settings, plan: Plan, *, curved: bool) -> Settings:
     """The same settings for a solve that is differentiated: it goes on to a target that settles the active set.
 
-    Of a decoupled problem the target is of the estimate of the gap.
+    Of a decoupled problem the target is of the estimate of the gap, and as small as the accuracy asks that is wanted.
     """
     dtype = settings.target.dtype
-    table = FINISHED_ESTIMATE if plan.decoupled else FINISHED_CURVED if curved else FINISHED
-    target = np.asarray(table[8 if dtype.itemsize >= 8 else 4], dtype)
+    settled = np.asarray((FINISHED_CURVED if curved else FINISHED)[dtype.itemsize], dtype)
+    target = ESTIMATE_PER_ERROR * settings.accuracy if plan.decoupled else settled
     return replace(settings, target=jnp.minimum(settings.target, target), polish=jnp.ones_like(settings.polish))

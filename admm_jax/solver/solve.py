@@ -17,7 +17,7 @@ from admm_jax.pytree import replace
 from admm_jax.solution import History, Solution
 from admm_jax.solver import own_x_update
 from admm_jax.solver.handover import awaits, give_back, limit_before, solve_on, take_over
-from admm_jax.solver.loop import advance, within
+from admm_jax.solver.loop import advance, close, within
 from admm_jax.solver.plan import Plan, make_plan
 from admm_jax.solver.programs import Program
 from admm_jax.solver.run import Run, start_run
@@ -153,7 +153,9 @@ def solve(
 def _ended(problem: Problem, run: Run, settings: Settings, *, plan: Plan) -> Solution:
     """The solution of a run that has come to its end, with the status that this end has."""
     reached = within(run.certificate, settings)
-    ending = jnp.where(reached, Status.SOLVE_OPT_SUCCESS.value, Status.SOLVE_OVER_MAX_ITER.value)
+    near = close(run.certificate, run.estimate, settings)
+    ending = jnp.where(near, Status.SOLVE_ESTIMATE_REACHED.value, Status.SOLVE_OVER_MAX_ITER.value)
+    ending = jnp.where(reached, Status.SOLVE_OPT_SUCCESS.value, ending)
     status = jnp.where(run.status == Status.SOLVE_UNKNOWN.value, ending, run.status)
     return finish(problem, run, status, plan=plan)
 

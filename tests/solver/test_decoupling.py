@@ -192,6 +192,9 @@ def test_going_on_from_a_solution():
     again = solve(model, data, tol=1e-3, init=first)
     assert int(again.iterations) < int(first.iterations)
     np.testing.assert_allclose(again["U"], first["U"], atol=0.05)
+    cold = solve(model, data, tol=1e-3, init=jax.tree.map(jnp.zeros_like, first))  # says nothing of where to start
+    assert int(cold.iterations) == int(first.iterations)
+    np.testing.assert_allclose(cold["U"], first["U"], atol=1e-6)
 
 
 def test_units():
@@ -270,6 +273,23 @@ def test_single_precision_derivative_is_good_to_a_percent_and_says_so(recwarn):
         double = float(image_jit(jax.grad(lambda lam: loss(lam, "float64")))(jnp.float64(LAM)))
     assert single == pytest.approx(double, rel=1e-2)
     assert not recwarn.list
+
+
+@pytest.mark.slow
+def test_a_derivative_is_as_accurate_as_asked_for():
+    """The accuracy is a traced number: one program for all. It goes on from `tol`, of the estimate, as far as it asks."""
+    model, data, _ = model_of("valid")
+
+    @image_jit
+    @jax.value_and_grad
+    def slope(lam, accuracy):
+        options = {"stop": "estimate", "tol": 1e-1, "derivative_tol": accuracy}
+        return jnp.sum(model.solve({"B": data["B"], "lam": lam}, **options)["U"] ** 2)
+
+    with jax.enable_x64(True):
+        rough, fine, finest = (float(slope(jnp.float64(LAM), a)[1]) for a in (0.1, 1e-2, 1e-4))
+    assert abs(fine - finest) <= 1e-2 * abs(finest)
+    assert abs(fine - finest) < abs(rough - finest) <= 0.1 * abs(finest)
 
 
 # the parts

@@ -122,8 +122,8 @@ class Model(ModelBuilder):
             adjoint: Where the linear system of reverse mode starts, a mapping from variables to arrays: the gradient
                 of an earlier, similar loss with respect to this very argument (zeros at first).
             **options: `tol`, `feasibility_tol`, `max_iterations`, `polish`, `rho`, `adapt_rho`, `relaxation`,
-                `derivative`, `derivative_nan`, `derivative_tol`, `derivative_warning`, `batching`, `x_update`, `range`, `stop`; for this
-                call only.
+                `derivative`, `derivative_nan`, `derivative_tol`, `derivative_warning`, `batching`, `x_update`, `range`,
+                `stop`; for this call only.
 
         Returns:
             The solution with its certificate. What is wrong with traced numbers is told by its status.

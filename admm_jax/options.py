@@ -72,8 +72,8 @@ OPTIONS: dict[str, Option] = {
         0,
         1,
         float,
-        "relative accuracy to reach of a derivative where the x-update is by transforms, and regions settle only in the "
-        "limit; 1e-2 in float32, 3e-4 in float64; all others go on until the active set is settled; `solve` only",
+        "relative accuracy to reach of a derivative where the x-update is by transforms, and regions settle only in "
+        "the limit; 1e-2 in float32, 3e-4 in float64; all others go on until the active set is settled; `solve` only",
         imperative=False,
     ),
     "derivative_warning": Option(

@@ -277,7 +277,7 @@ def test_single_precision_derivative_is_good_to_a_percent_and_says_so(recwarn):
 
 @pytest.mark.slow
 def test_a_derivative_is_as_accurate_as_asked_for():
-    """The accuracy is a traced number: one program for all. It goes on from `tol`, of the estimate, as far as it asks."""
+    """The accuracy is a traced number, so one program serves all; the solve goes on from `tol` as far as it asks."""
     model, data, _ = model_of("valid")
 
     @image_jit

@@ -88,10 +88,10 @@ def search(
 ) -> Found:
     """argmin over p > 0 of criterion(u(p)), or its root; u(p) solves the model with parameter `name` = p.
 
-    The derivative in log p is exact, and carried back through the solve: a criterion pulls on the whole image, smoothly,
-    which takes fewer steps than carrying forward how every edge changes with p, and depends less on regions that are not
-    settled. Each solve starts at the solution for the nearest p so far. The best value seen is handed out whatever
-    happens. Where the x-update is by transforms, the solves on the way stop by the estimate of their gap, with
+    The derivative in log p is exact, and carried back through the solve: a criterion pulls on the whole image,
+    smoothly, which takes fewer steps than carrying forward how every edge changes with p, and depends less on regions
+    that are not settled. Each solve starts at the solution for the nearest p so far. The best value seen is handed out
+    whatever happens. Where the x-update is by transforms, the solves on the way stop by the estimate of their gap, with
     derivatives to a tenth, and the one that is handed out goes on to what `options` ask.
 
     Args:

@@ -13,6 +13,7 @@ from jax import Array
 
 from admm_jax.errors import LearningError
 from admm_jax.learn import scalar
+from admm_jax.learn.display import Bar, Display, Table, display_of
 from admm_jax.learn.noise import noise_level, starting_lam
 from admm_jax.learn.report import table
 from admm_jax.learn.trial import (
@@ -68,10 +69,15 @@ class Found(NamedTuple):
     def __repr__(self) -> str:
         verdict = "converged" if self.converged else "not converged"
         head = f"{self.name} = {self.value:.6g}, criterion {self.criterion:.6g}, {self.solves} solves"
-        rows = [(f"{s.value:.6g}", f"{s.criterion:.6g}", f"{s.slope:.2e}", str(s.iterations)) for s in self.history]
-        return "\n".join(
-            [f"{verdict}: {head} ({self.message})", table((self.name, "criterion", "slope", "iterations"), rows)]
-        )
+        return f"{verdict}: {head} ({self.message})\n" + table(_titles(self.name), [_cells(s) for s in self.history])
+
+
+def _titles(name: str) -> tuple[str, ...]:
+    return name, "criterion", "slope", "iterations"
+
+
+def _cells(step: SearchStep) -> tuple[str, ...]:
+    return f"{step.value:.6g}", f"{step.criterion:.6g}", f"{step.slope:.2e}", str(step.iterations)
 
 
 def search(
@@ -84,6 +90,7 @@ def search(
     bounds: tuple[float, float] | None = None,
     tol: float | None = None,
     max_evaluations: int = 12,
+    progress: Any = None,
     **options: Any,
 ) -> Found:
     """argmin over p > 0 of criterion(u(p)), or its root; u(p) solves the model with parameter `name` = p.
@@ -106,6 +113,7 @@ def search(
         bounds: Least and largest value; by default 1e4 times smaller and larger than the start.
         tol: Relative accuracy of p; 0.03 for a minimum, 0.01 for a root.
         max_evaluations: Evaluations of the criterion allowed.
+        progress: "table", "bar", a function of each `SearchStep`, or None.
         **options: Of each solve.
 
     Returns:
@@ -122,12 +130,13 @@ def search(
     low, high = bounds if bounds is not None else (first / RANGE, first * RANGE)
     if not 0 < low < high < math.inf or not 0 < first < math.inf:
         raise LearningError(f"the search needs 0 < lower < upper bound and a start > 0, got {low}, {high} and {first}")
+    display = _display(progress, name, max_evaluations)
     solutions: list[Solution] = []
     starts: list[tuple[float, Solution]] = []
     history: list[SearchStep] = []
-    empty = blank(model, bind({name: jnp.asarray(first)}, example), options)
-
-    rough = {**_on_the_way(model, bind({name: jnp.asarray(first)}, example), options), **options}
+    bound = bind({name: jnp.asarray(first)}, example)
+    empty = blank(model, bound, options)
+    rough = {**_on_the_way(model, bound, options), **options}
 
     def function(t: float, options: Mapping[str, Any] = rough) -> tuple[float, float]:
         at = jnp.asarray(t, empty.objective.dtype)
@@ -143,21 +152,27 @@ def search(
         solutions.append(solution)
         starts.append((t, usable(solution, init)))
         history.append(SearchStep(float(np.exp(t)), float(value), float(slope), int(solution.iterations)))
+        display(history[-1])
         return float(value), float(slope)
 
     find = scalar.find_root if getattr(criterion, "root", False) else scalar.minimise
     accuracy = {} if tol is None else {"tol": tol}
-    outcome = find(function, math.log(first), low=math.log(low), high=math.log(high), limit=max_evaluations, **accuracy)
+    ends = {"low": math.log(low), "high": math.log(high)}
+    try:
+        outcome = find(function, math.log(first), **ends, limit=max_evaluations, **accuracy)
+        if rough != options and math.isfinite(outcome.best.value):  # what is handed out is solved as the caller asked
+            function(outcome.best.t, {"derivative_tol": SLOPE, **options})
+    finally:
+        if isinstance(display, Bar):
+            display.close()
     index = outcome.evaluations.index(outcome.best)
     if not math.isfinite(outcome.best.value):
         raise LearningError(
             f"{outcome.message}: {name} = {first:.3g} gives {outcome.best.value} with derivative "
             f"{outcome.best.slope}. The solve may not have converged: raise max_iterations, or start elsewhere"
         )
-    if rough != options:  # what is handed out is solved as the caller asked
-        function(outcome.best.t, {"derivative_tol": SLOPE, **options})
-        if math.isfinite(history[-1].criterion):
-            index = len(history) - 1
+    if len(history) > len(outcome.evaluations) and math.isfinite(history[-1].criterion):
+        index = len(history) - 1
     return Found(
         name,
         history[index].value,
@@ -167,6 +182,16 @@ def search(
         outcome.message,
         solves_in(criterion) * len(history),
         tuple(history),
+    )
+
+
+def _display(progress: Any, name: str, limit: int) -> Display[SearchStep]:
+    """What `progress` stands for, of a search of at most `limit` evaluations."""
+    return display_of(
+        progress,
+        lambda: Table(_titles(name), (12, 12, 10, 10), _cells),
+        lambda: Bar(limit, f"searching {name}", lambda step: f"{name} = {step.value:.4g}"),
+        "SearchStep",
     )
 
 

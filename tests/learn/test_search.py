@@ -7,10 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.signal
 
 import admm_jax as admm
 from admm_jax import learn
 from admm_jax.errors import DataError, LearningError, ParameterError
+from admm_jax.learn.search import SearchStep, _display
 from admm_jax.learn.trial import blank, default_bind, evaluate_criterion, solve_trial, usable
 from tests.models import IMAGE, KERNEL, deblurring, image_jit
 
@@ -71,7 +73,9 @@ def test_a_path_needs_positive_values(model, values):
 
 
 def test_supervised_search_finds_what_a_grid_finds(model, curve):
-    found = learn.search(model, "lam", learn.MSE("U"), DATA)
+    seen = []
+    found = learn.search(model, "lam", learn.MSE("U"), DATA, progress=seen.append)
+    assert tuple(seen) == found.history
     errors = np.mean((curve["U"] - TRUTH) ** 2, axis=(1, 2))
     assert found.converged
     assert found.solves <= 12
@@ -79,6 +83,42 @@ def test_supervised_search_finds_what_a_grid_finds(model, curve):
     assert found.criterion == min(step.criterion for step in found.history)
     assert float(jnp.mean((found.solution["U"] - TRUTH) ** 2)) == pytest.approx(found.criterion, rel=1e-5)
     assert repr(found).startswith(f"converged: lam = {found.value:.6g}")
+
+
+def test_the_table_of_a_search(capsys):
+    table = _display("table", "lam", 12)
+    for value in (0.5, 0.25):
+        table(SearchStep(value, 1e-3, -2e-4, 40))
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["lam", "0.5", "0.25"]
+    assert len({len(line) for line in lines}) == 1
+
+
+def test_a_word_that_is_no_display(model):
+    with pytest.raises(ValueError, match="a function of each SearchStep, got 'tables'"):
+        learn.search(model, "lam", learn.MSE("U"), DATA, progress="tables")
+
+
+@pytest.mark.slow
+def test_a_search_with_an_unknown_frame_ends_with_a_certified_solve():
+    """On the way, solves by transforms stop by an estimate; what is found is what a grid of full solves finds."""
+    rng = np.random.default_rng(4)
+    kernel = rng.random((9, 8)) * (rng.random((9, 8)) < 0.8)
+    kernel /= kernel.sum()
+    truth = np.zeros((40, 36))
+    truth[8:28, 6:24] = 1.0
+    truth[16:, 20:] += 0.5
+    observed = scipy.signal.convolve2d(truth, kernel, "valid")
+    observed = (observed + SIGMA * rng.standard_normal(observed.shape)).astype("float32")
+    U, B, lam = admm.Var("U", truth.shape), admm.Param("B", observed.shape), admm.Param("lam")
+    model = admm.Model()
+    model.setObjective(lam * admm.tv2d(U) + 0.5 * admm.sum(admm.square(admm.conv2d(U, kernel, "valid") - B)))
+    found = learn.search(model, "lam", learn.MSE("U"), {"B": observed, "truth": truth})
+    assert bool(found.solution.converged)
+    assert found.criterion == pytest.approx(float(np.mean((np.asarray(found.solution["U"]) - truth) ** 2)), rel=1e-5)
+    solve = jax.jit(lambda value: model.solve({"B": observed, "lam": value})["U"])
+    grid = [np.mean((solve(jnp.float32(v)) - truth) ** 2) for v in found.value * np.geomspace(0.3, 3, 9)]
+    assert found.criterion <= 1.01 * min(grid)
 
 
 def test_the_start_does_not_decide(model):

@@ -1,6 +1,7 @@
 """How much effort XLA spends on the programs of the tests: little, as each runs for milliseconds after it is compiled.
 
-Called before JAX starts. What the programs compute is the same; users get the options of `solver/programs.py`.
+Called before JAX starts. What the programs compute is the same. Users get the options of `solver/programs.py`, and so
+do the processes that tests start; the README's runs without the flags too.
 """
 
 from __future__ import annotations

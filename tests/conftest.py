@@ -9,10 +9,14 @@ import signal
 # two workers whose BLAS threads wait for each other take longer than with one thread each
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-import numpy as np
-import pytest
+from tests.effort import spend_little
 
-from tests.models import DEBLURRING, deblurring
+spend_little()
+
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+
+from tests.models import DEBLURRING, deblurring  # noqa: E402
 
 ENDLESS = 2**31 - 2  # the most iterations that may be asked for
 

@@ -13,7 +13,7 @@ import numpy as np
 import admm_jax as admm
 from admm_jax.solver.programs import compiler_options
 
-# compile faster than jax.jit and compute the same: for small models five times, for images with loops that still run
+# compile faster than jax.jit and compute the same: five times; and with loops that still run fast, for many solves
 quick_jit = functools.partial(jax.jit, compiler_options=compiler_options(jax.default_backend(), "little"))
 image_jit = functools.partial(jax.jit, compiler_options=compiler_options(jax.default_backend(), "some"))
 

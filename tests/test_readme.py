@@ -36,6 +36,7 @@ def test_every_block_runs_in_order(tmp_path):
     pages = blocks()
     assert len(pages) == (ROOT / "README.md").read_text(encoding="utf-8").count("```python")
     env = os.environ | {"HOME": str(tmp_path), "MPLBACKEND": "agg"}
+    env.pop("XLA_FLAGS", None)  # its images are large: without effort they run ten times as long
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", RUNNER],
         input="\0".join(pages),

@@ -11,7 +11,7 @@ import pytest
 
 import admm_jax as admm
 from admm_jax.status import Status
-from tests.models import DEBLURRING, IMAGE, LASSO, MATRIX, OBSERVED, deblurring, image_jit, lasso, quick_jit
+from tests.models import DEBLURRING, IMAGE, LASSO, MATRIX, OBSERVED, deblurring, lasso, quick_jit
 
 LAMS = np.array([0.05, 0.5, 2.0])
 
@@ -74,7 +74,7 @@ def test_vmap_over_a_weight_equals_the_loop(dense):
 def test_jit_of_vmap_over_images_and_weights_equals_the_loop_without_matrices(large, batching):
     with jax.enable_x64(True):
         images, lams = np.stack([IMAGE, IMAGE.T + 0.5, -2 * IMAGE]), np.array([0.02, 0.1, 0.4])
-        batch = image_jit(jax.vmap(lambda B, lam: large.solve({"B": B, "lam": lam}, batching=batching)))(images, lams)
+        batch = quick_jit(jax.vmap(lambda B, lam: large.solve({"B": B, "lam": lam}, batching=batching)))(images, lams)
         assert batch["U"].dtype == jnp.float64
         assert len(set(np.asarray(batch.iterations).tolist())) > 1  # each ends by itself
         for i, (image, lam) in enumerate(zip(images, lams, strict=True)):
@@ -88,9 +88,9 @@ def test_gradients_of_a_batch_equal_those_of_its_elements_either_way(large):
     def loss(lam, batching):
         return jnp.sum(large.solve({**DEBLURRING, "lam": lam}, batching=batching, derivative_warning=False)["U"] ** 2)
 
-    gradient = image_jit(jax.grad(lambda lam: loss(lam, "auto")))
-    of_each = image_jit(jax.vmap(jax.grad(lambda lam: loss(lam, "sequential"))))
-    of_sum = image_jit(jax.grad(lambda lams: jnp.sum(jax.vmap(lambda lam: loss(lam, "parallel"))(lams))))
+    gradient = quick_jit(jax.grad(lambda lam: loss(lam, "auto")))
+    of_each = quick_jit(jax.vmap(jax.grad(lambda lam: loss(lam, "sequential"))))
+    of_sum = quick_jit(jax.grad(lambda lams: jnp.sum(jax.vmap(lambda lam: loss(lam, "parallel"))(lams))))
     single = [gradient(lam) for lam in lams]
     np.testing.assert_allclose(of_each(lams), single, rtol=1e-3)
     np.testing.assert_allclose(of_sum(lams), single, rtol=1e-3)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import admm_jax as admm
-from tests.models import image_jit, quick_jit
+from tests.models import quick_jit
 
 LOSS = np.array([1, 2, -1, 0.5], np.float32)
 DATA = np.array([1, -0.4, 2, 0.3], np.float32)
@@ -103,7 +103,7 @@ def test_an_image_in_single_precision():
     for double in (False, True):
         with jax.enable_x64(double):
             p = {"B": jnp.asarray(image), "e": jnp.asarray(60, jnp.float32)}
-            outcomes.append(jax.tree.map(np.asarray, image_jit(jax.value_and_grad(of))(p)))
+            outcomes.append(jax.tree.map(np.asarray, quick_jit(jax.value_and_grad(of))(p)))
     alike(outcomes[1], outcomes[0])
 
 

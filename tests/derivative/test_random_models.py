@@ -143,14 +143,9 @@ _program = functools.partial(quick_jit, static_argnames=("plan", "dtype"))
 
 
 @_program
-def _tangent(numbers, t, plan, dtype):
-    return jax.jvp(lambda s: solved(numbers, s, 1e-6, plan, dtype), (t,), (jnp.ones_like(t),), has_aux=True)[1:]
-
-
-@_program
-def _tight(numbers, t, plan, dtype):
-    values, solution = solved(numbers, t, 1e-9, plan, dtype)
-    return values, solution.status
+def _moving(numbers, t, tol, plan, dtype):
+    """(the objective and the probe, their derivatives, the solution)."""
+    return jax.jvp(lambda s: solved(numbers, s, tol, plan, dtype), (t,), (jnp.ones_like(t),), has_aux=True)
 
 
 @_program
@@ -160,7 +155,7 @@ def _slope(numbers, t, plan, dtype):
 
 def tangent_of(along: Line):
     """t -> the derivative of (objective, probe), and the solution there."""
-    return lambda t: _tangent(along.numbers, jnp.asarray(float(t)), **along.static)
+    return lambda t: _moving(along.numbers, jnp.asarray(float(t)), 1e-6, **along.static)[1:]
 
 
 def slopes_of(along: Line):
@@ -170,9 +165,9 @@ def slopes_of(along: Line):
     the objective less than any gap that can be certified, so that a longer one is tried.
     """
     for h in STEPS:
-        around = [_tight(along.numbers, jnp.asarray(k * h), **along.static) for k in (-2, -1, 0, 1, 2)]
-        if {int(status) for _, status in around} == {Status.SOLVE_OPT_SUCCESS.value}:
-            return h, np.diff(np.stack([np.asarray(value) for value, _ in around]), axis=0) / h
+        around = [_moving(along.numbers, jnp.asarray(k * h), 1e-9, **along.static) for k in (-2, -1, 0, 1, 2)]
+        if {int(solution.status) for _, _, solution in around} == {Status.SOLVE_OPT_SUCCESS.value}:
+            return h, np.diff(np.stack([np.asarray(value) for value, _, _ in around]), axis=0) / h
     return None
 
 

@@ -14,7 +14,7 @@ from admm_jax import learn
 from admm_jax.errors import DataError, LearningError, ParameterError
 from admm_jax.learn.search import SearchStep, _display
 from admm_jax.learn.trial import blank, default_bind, evaluate_criterion, solve_trial, usable
-from tests.models import IMAGE, KERNEL, deblurring, image_jit
+from tests.models import IMAGE, KERNEL, deblurring, quick_jit
 
 SIGMA = 0.1
 RNG = np.random.default_rng(3)
@@ -194,7 +194,7 @@ def test_the_slope_is_the_slope_of_the_criterion(criterion):
             return evaluate_criterion(model, criterion, bind, {"lam": jnp.exp(t)}, example, init, options)[0]
 
         at, step = jnp.log(jnp.asarray(0.0812)), 1e-5
-        along = image_jit(lambda t: jax.jvp(value, (t,), (jnp.ones_like(t),)))
+        along = quick_jit(lambda t: jax.jvp(value, (t,), (jnp.ones_like(t),)))
         slope = along(at)[1]
         pairs = [along(at + sign * step)[0] for sign in (1, -1)]
         assert float(slope) == pytest.approx(float((pairs[0] - pairs[1]) / (2 * step)), rel=1e-3)

@@ -19,7 +19,7 @@ from admm_jax.solver.settings import settings_for
 from admm_jax.solver.solve import prepare, start
 from admm_jax.solver.step import step
 from admm_jax.status import Status
-from tests.models import DEBLURRING, deblurring, image_jit
+from tests.models import DEBLURRING, deblurring, quick_jit
 from tests.solver.random_models import COERCIVE, CONSTRAINTS, Case, random_case, reference
 from tests.solver.random_terms import MATRIX_OPS, TERMS
 
@@ -142,13 +142,13 @@ def test_a_certificate_ends_within_its_goal_where_it_can():
         best = float(model.solve(DEBLURRING, tol=1e-10).objective)
         inner, run = start(problem, settings, problem.zeros(dtype), None, plan=chosen, dtype=dtype)
         state = run.state
-        iterate = image_jit(lambda state: step(inner, chosen, run.workspace, state))
+        iterate = quick_jit(lambda state: step(inner, chosen, run.workspace, state))
         for _ in range(iterations):
             state = iterate(state)
         lifted, point = lift(inner), candidate(inner, state.x, state.z)
-        quick = image_jit(lambda state: promise(lifted, point, duals_of(inner, state), run.units))(state)
+        quick = quick_jit(lambda state: promise(lifted, point, duals_of(inner, state), run.units))(state)
 
-        @image_jit
+        @quick_jit
         def certificate(goal):
             return full_certificate(lifted, chosen, replace(run, state=state), point, quick, goal)
 

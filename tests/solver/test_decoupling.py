@@ -19,7 +19,7 @@ from admm_jax.prox.total_variation import TotalVariation
 from admm_jax.solver import decouple
 from admm_jax.solver.plan import make_plan
 from admm_jax.status import Status
-from tests.models import quick_jit
+from tests.models import image_jit, quick_jit
 from tests.operators.dense import check_matrix
 from tests.solver.claims import check_gap, optimum_of, solve, status_of
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import cvxpy as cp
 import jax
 import jax.numpy as jnp
@@ -31,179 +33,81 @@ def points(dtype, count=6):
     rng = np.random.default_rng(1)
     sizes = np.geomspace(0.05, 5, count)
     tied = np.sign(rng.normal(size=SHAPE))
-    return np.stack([np.zeros(SHAPE), tied, *(s * rng.normal(size=SHAPE) for s in sizes)]).astype(dtype)
-
-
-def pairs(first, second):
-    """Each of the first with each of the second."""
-    return np.repeat(first, len(second), axis=0), np.tile(second, (len(first), *(1,) * (second.ndim - 1)))
-
-
-@quick_jit
-def _methods(g, v, p, step, level):
-    """Every method of g, as it is for one point, at point after point."""
-    recession = g.recession()
-
-    def at(point):
-        v, p, step, level = point
-        return {
-            "value": g(v),
-            "prox": g.prox(v, step),
-            "violation": g.violation(v),
-            "project_dual": g.project_dual(v),
-            "into_domain": g.into_domain(v),
-            "fenchel_gap": g.fenchel_gap(v, p),
-            "support": g.support(v, level),
-            "recession": recession(v),
-            "leaving": recession.violation(v),
-        }
-
-    return jax.lax.map(at, (v, p, step, level)), g.bounds(), g.invalid()
-
-
-COUNT = 64  # points in one run, so that one program serves all tests
-
-
-class Methods:
-    """The methods of a function at stacked points, as NumPy's arrays; scalars become one number for each point."""
-
-    def __init__(self, g):
-        self.g, self.is_constraint, self.is_balanced = g, g.is_constraint, g.is_balanced
-
-    def run(self, v, p=0.0, step=1.0, level=0.0):
-        out = []
-        for i in range(0, len(v), COUNT):
-            part = v[i : i + COUNT]
-
-            def padded(value, like, i=i, part=part):
-                value = np.broadcast_to(np.asarray(value, v.dtype), like.shape)[i : i + COUNT]
-                return np.concatenate([value, np.zeros((COUNT - len(part), *value.shape[1:]), v.dtype)])
-
-            each = np.ones(len(v))
-            values, *_ = _methods(self.g, padded(v, v), padded(p, v), padded(step, each), padded(level, each))
-            out.append({name: np.asarray(value)[: len(part)] for name, value in values.items()})
-        return {name: np.concatenate([part[name] for part in out]) for name in out[0]}
-
-    def whole(self, v):
-        """The bounds of the function, and whether it is invalid: they depend on no point."""
-        zeros = np.zeros((COUNT, *v.shape[1:]), v.dtype), np.zeros(COUNT, v.dtype)
-        _, bounds, invalid = _methods(self.g, zeros[0], zeros[0], zeros[1] + 1, zeros[1])
-        return bounds, invalid
-
-    def __call__(self, v):
-        return self.run(v)["value"]
-
-    def prox(self, v, step):
-        return self.run(v, step=step)["prox"]
-
-    def violation(self, v):
-        return self.run(v)["violation"]
-
-    def project_dual(self, p):
-        return self.run(p)["project_dual"]
-
-    def into_domain(self, p):
-        return self.run(p)["into_domain"]
-
-    def fenchel_gap(self, v, p):
-        return self.run(v, p=p)["fenchel_gap"]
-
-    def support(self, force, level):
-        return self.run(force, level=level)["support"]
+    return [jnp.asarray(p, dtype) for p in [np.zeros(SHAPE), tied, *(s * rng.normal(size=SHAPE) for s in sizes)]]
 
 
 @pytest.fixture(params=FUNCTIONS)
 def function(request, dtype):
-    return Methods(FUNCTIONS[request.param](lambda value: jnp.asarray(value, dtype)))
+    return FUNCTIONS[request.param](lambda value: jnp.asarray(value, dtype))
 
 
 def size_of(*arrays):
-    """One more than the largest entry, for each point, in the shape that all its entries broadcast with."""
-    axes = tuple(range(1, arrays[0].ndim))
-    return 1 + np.max([np.max(np.abs(a), axis=axes, keepdims=True) for a in arrays], axis=0)
-
-
-def sizes_of(*arrays):
-    return size_of(*arrays).ravel()
-
-
-def total(values):
-    """The sum over the entries of each point."""
-    return np.sum(values, axis=tuple(range(1, values.ndim)))
-
-
-def assert_near(found, expected, tolerance):
-    """found = expected, up to a tolerance of each entry's or point's own."""
-    found, expected = np.broadcast_arrays(found, expected)
-    shape = found.shape
-    room = np.broadcast_to(tolerance, shape)
-    assert np.all(np.isfinite(found)), "NaN or infinity"
-    off = np.abs(found - expected)
-    assert np.all(off <= room), f"off by {np.max(off - room)} more than is allowed"
+    return 1 + max(float(jnp.max(jnp.abs(a))) for a in arrays)
 
 
 def test_moreau(function, dtype):
     """z = prox(v) and p = (v - z)/t: p is in dg(z), so z is in dom g, p in dom g* and their Fenchel gap is zero."""
-    for step in (0.3, 4.0):
-        v = points(dtype)
-        z = function.prox(v, step)
-        p = (v - z) / step
-        assert z.dtype == p.dtype == dtype
-        tolerance = 20 * DTYPES[dtype] * size_of(v, p) ** 2
-        assert_near(function.violation(z), 0, tolerance)
-        assert_near(function.project_dual(p), p, tolerance)
-        assert_near(function.fenchel_gap(z, p), 0, tolerance.ravel())
+    for v in points(dtype):
+        for step in (0.3, 4.0):
+            z = function.prox(v, jnp.asarray(step, dtype))
+            p = (v - z) / step
+            assert z.dtype == dtype
+            tolerance = 20 * DTYPES[dtype] * size_of(v, p) ** 2
+            np.testing.assert_allclose(function.violation(z), 0, atol=tolerance)
+            np.testing.assert_allclose(function.project_dual(p), p, atol=tolerance)
+            np.testing.assert_allclose(function.fenchel_gap(z, p), 0, atol=tolerance)
 
 
 def test_prox_by_brute_force(function, dtype):
     """No nearby or random point of the domain has a smaller g(z) + ||z - v||^2 / (2 t)."""
     rng = np.random.default_rng(2)
-    v, step = points(dtype), 0.7
+    for v in points(dtype):
+        step = jnp.asarray(0.7, dtype)
 
-    def cost(z):
-        return function(z) + total((z - v) ** 2) / (2 * step)
+        def cost(z, v=v, step=step):
+            return float(function(z) + jnp.sum((z - v) ** 2) / (2 * step))
 
-    z = function.prox(v, step)
-    best = cost(z)
-    for scale in (1e-3, 1e-2, 0.1, 1.0):
-        other = z + scale * rng.normal(size=v.shape).astype(dtype)
-        other = other - function.violation(other)
-        assert np.all(cost(other) >= best - DTYPES[dtype] * (1 + np.abs(best)))
+        z = function.prox(v, step)
+        best = cost(z)
+        for scale in (1e-3, 1e-2, 0.1, 1.0):
+            other = z + scale * jnp.asarray(rng.normal(size=SHAPE), dtype)
+            other = other - function.violation(other)
+            assert cost(other) >= best - DTYPES[dtype] * (1 + abs(best))
 
 
 def test_firmly_nonexpansive(function, dtype):
     """||prox u - prox v||^2 <= <prox u - prox v, u - v>."""
-    all_points = points(dtype)
-    images = function.prox(all_points, 0.7)
-    u, v = all_points[:-1], all_points[1:]
-    difference = images[:-1] - images[1:]
-    slack = total(difference * (u - v)) - total(difference**2)
-    assert np.all(slack >= -DTYPES[dtype] * sizes_of(u, v) ** 2)
+    step, all_points = jnp.asarray(0.7, dtype), points(dtype)
+    for u, v in itertools.pairwise(all_points):
+        difference = function.prox(u, step) - function.prox(v, step)
+        slack = jnp.sum(difference * (u - v)) - jnp.sum(difference**2)
+        assert float(slack) >= -DTYPES[dtype] * size_of(u, v) ** 2
 
 
 def test_projections(function, dtype):
     """Projections are idempotent, and the prox of an indicator does not depend on its step."""
-    v = points(dtype)
-    tolerance = 10 * DTYPES[dtype] * size_of(v)
-    p = function.project_dual(v)
-    assert_near(function.project_dual(p), p, tolerance)
-    inside = v - function.violation(v)
-    assert_near(function.violation(inside), 0, tolerance)
-    if function.is_constraint:
-        assert np.all(function(inside) == 0)
-        for step in (0.1, 7.0):
-            assert_near(function.prox(v, step), inside, tolerance)
-    else:
-        np.testing.assert_array_equal(inside, v)
+    for v in points(dtype):
+        tolerance = 10 * DTYPES[dtype] * size_of(v)
+        p = function.project_dual(v)
+        np.testing.assert_allclose(function.project_dual(p), p, atol=tolerance)
+        inside = v - function.violation(v)
+        np.testing.assert_allclose(function.violation(inside), 0, atol=tolerance)
+        if function.is_constraint:
+            assert float(function(inside)) == 0
+            for step in (0.1, 7.0):
+                np.testing.assert_allclose(function.prox(v, jnp.asarray(step, dtype)), inside, atol=tolerance)
+        else:
+            np.testing.assert_array_equal(inside, v)
 
 
 def test_dual_projection_is_nearest(function, dtype):
     """<p - proj p, q - proj p> <= 0 for every q of dom g*."""
-    all_points = points(dtype)
-    p, _ = pairs(all_points, all_points)
-    nearest, q = pairs(*(function.project_dual(all_points),) * 2)
-    tolerance = 10 * DTYPES[dtype] * sizes_of(p, q) ** 2
-    assert np.all(total((p - nearest) * (q - nearest)) <= tolerance)
+    for p in points(dtype):
+        nearest = function.project_dual(p)
+        for other in points(dtype):
+            q = function.project_dual(other)
+            tolerance = 10 * DTYPES[dtype] * size_of(p, q) ** 2
+            assert float(jnp.sum((p - nearest) * (q - nearest))) <= tolerance
 
 
 CONJUGATES = {
@@ -227,101 +131,104 @@ def conjugate_of(g, p):
 
 def test_fenchel_gap(function, dtype):
     """The gap is g(v) + g*(p) - <v, p>, and never negative."""
-    v = points(dtype)
-    inside, p = pairs(v - function.violation(v), function.project_dual(v))
-    own = jax.tree.map(np.asarray, function.g)
     with np.errstate(invalid="ignore"):
-        conjugate = np.array([conjugate_of(own, one) for one in np.asarray(p, float)])
-    expected = function(inside) + conjugate - total(np.asarray(inside, float) * p)
-    tolerance = 20 * DTYPES[dtype] * sizes_of(inside, p) ** 2
-    gap = function.fenchel_gap(inside, p)
-    assert np.all(gap >= -tolerance)
-    assert_near(gap, expected, tolerance)
+        for v in points(dtype):
+            for q in points(dtype):
+                inside, p = v - function.violation(v), function.project_dual(q)
+                own = jax.tree.map(np.asarray, function)
+                conjugate = conjugate_of(own, np.asarray(p, float))
+                expected = (
+                    float(function(inside)) + conjugate - float(np.sum(np.asarray(inside, float) * np.asarray(p)))
+                )
+                tolerance = 20 * DTYPES[dtype] * size_of(inside, p) ** 2
+                gap = float(function.fenchel_gap(inside, p))
+                assert gap >= -tolerance
+                assert gap == pytest.approx(expected, abs=tolerance)
 
 
 def test_conjugate_is_a_supremum(function, dtype):
     """g*(p) >= <p, v> - g(v) at random v, and no finite bound holds outside dom g*."""
-    q = points(dtype)
-    outside = q - function.project_dual(q)
-    far = outside * 1e4
-    far = far - function.violation(far)
-    rise = total(q * far) - function(far)
-    assert np.all((rise > 0) | (sizes_of(outside) - 1 <= 1e-3))
+    for q in points(dtype):
+        p = function.project_dual(q)
+        outside = q - p
+        if float(jnp.max(jnp.abs(outside))) > 1e-3:
+            far = outside * 1e4
+            far = far - function.violation(far)
+            assert float(jnp.sum(q * far) - function(far)) > 0
 
 
 def test_into_domain(function, dtype):
     """The largest s in [0, 1] with s p in dom g*, of every function: s p is inside, and a little more is not."""
-    q = points(dtype)
-    q = np.concatenate([q, function.project_dual(q)])
-    s = function.into_domain(q)
-    assert s.dtype == dtype
-    assert np.all((s >= 0) & (s <= 1))
-    by_entry = s.reshape(-1, 1, 1)
-    scaled = by_entry * q
-    assert_near(function.project_dual(scaled), scaled, 10 * DTYPES[dtype] * size_of(q))
-    more = (by_entry + np.asarray(1e-2, dtype)) * q
-    beyond = np.max(np.abs(function.project_dual(more) - more), axis=(1, 2))
-    assert np.all((beyond > 0) | (s >= 1 - 1e-5))
+    for q in [*points(dtype), *(function.project_dual(q) for q in points(dtype))]:
+        s = float(function.into_domain(q))
+        assert 0 <= s <= 1
+        scaled = s * q
+        np.testing.assert_allclose(function.project_dual(scaled), scaled, atol=10 * DTYPES[dtype] * size_of(q))
+        if s < 1 - 1e-5:
+            more = (s + 1e-2) * q
+            assert float(jnp.max(jnp.abs(function.project_dual(more) - more))) > 0
 
 
 def test_balanced(function, dtype):
-    if function.is_balanced:
-        p = function.project_dual(points(dtype))
-        assert_near(function.project_dual(-p), -p, 10 * DTYPES[dtype] * size_of(p))
-
-
-_scaled = quick_jit(lambda g, scale, cost: g.scaled(scale, cost))
+    for q in points(dtype) if function.is_balanced else ():
+        p = function.project_dual(q)
+        np.testing.assert_allclose(function.project_dual(-p), -p, atol=10 * DTYPES[dtype] * size_of(p))
 
 
 def test_scaled(function, dtype):
     """u -> cost g(u / scale): value, prox and domain, with a scale for each entry where `ties` leaves them free."""
     rng = np.random.default_rng(3)
-    cost = np.asarray(2.5, dtype)
-    ties = function.g.ties(len(SHAPE))
+    cost = jnp.asarray(2.5, dtype)
+    ties = function.ties(len(SHAPE))
     own = [1 if axis in ties else n for axis, n in enumerate(SHAPE)]
-    v = points(dtype)
-    inside, violation, p = v - function.violation(v), function.violation(v), function.project_dual(v)
-    for scale in (np.asarray(3.0, dtype), np.broadcast_to(rng.uniform(0.5, 2, own).astype(dtype), SHAPE)):
-        new = Methods(_scaled(function.g, scale, cost))
-        tolerance = 100 * DTYPES[dtype] * sizes_of(inside) ** 2
-        assert_near(new(scale * inside), cost * function(inside), tolerance)
-        room = 100 * DTYPES[dtype] * size_of(v)
-        if np.ndim(scale) == 0:  # another metric has another projection
-            assert_near(new.violation(scale * v), scale * violation, room)
-            prox = scale * function.prox(v, cost * 0.7 / scale**2)
-            assert_near(new.prox(scale * v, 0.7), prox, room)
-        dual = cost * p / scale
-        assert_near(new.project_dual(dual), dual, 100 * DTYPES[dtype] * size_of(p))
+    for scale in (jnp.asarray(3.0, dtype), jnp.broadcast_to(jnp.asarray(rng.uniform(0.5, 2, own), dtype), SHAPE)):
+        new = function.scaled(scale, cost)
+        for v in points(dtype):
+            inside = v - function.violation(v)
+            tolerance = 100 * DTYPES[dtype] * size_of(inside) ** 2
+            assert float(new(scale * inside)) == pytest.approx(float(cost * function(inside)), abs=tolerance)
+            outside = scale * function.violation(v)
+            if jnp.ndim(scale) == 0:  # another metric has another projection
+                np.testing.assert_allclose(new.violation(scale * v), outside, atol=100 * DTYPES[dtype] * size_of(v))
+                prox = scale * function.prox(v, cost * 0.7 / scale**2)
+                np.testing.assert_allclose(
+                    new.prox(scale * v, jnp.asarray(0.7, dtype)), prox, atol=100 * DTYPES[dtype] * size_of(v)
+                )
+            p = function.project_dual(v)
+            dual = cost * p / scale
+            np.testing.assert_allclose(new.project_dual(dual), dual, atol=100 * DTYPES[dtype] * size_of(p))
 
 
 def test_support_bounds_the_level_set(function, dtype):
     """|<force, v>| <= support(force, g(v)) for all v in dom g; and v lies between the bounds."""
-    v = points(dtype)
-    inside = v - function.violation(v)
-    each, force = pairs(inside, v)
-    level, _ = pairs(function(inside), v)
-    product = np.abs(total(force * each))
-    assert np.all(product <= function.support(force, level) * (1 + 1e-5) + 1e-5 * sizes_of(each, force) ** 2)
-    ends, _ = function.whole(v)
-    if ends is not None:
-        slack = 4 * DTYPES[dtype] * size_of(v)
-        assert np.all((inside >= ends[0] - slack) & (inside <= ends[1] + slack))
+    for v in points(dtype):
+        inside = v - function.violation(v)
+        level = function(inside)
+        for force in points(dtype):
+            product = abs(float(jnp.sum(force * inside)))
+            assert product <= float(function.support(force, level)) * (1 + 1e-5) + 1e-5 * size_of(inside, force) ** 2
+        ends = function.bounds()
+        if ends is not None:
+            slack = 4 * DTYPES[dtype] * size_of(v)
+            assert bool(jnp.all((inside >= ends[0] - slack) & (inside <= ends[1] + slack)))
 
 
 def test_recession(function, dtype):
     """lim g(v0 + t v) / t; for an indicator, the directions that stay inside."""
-    v, far = points(dtype), 1e3
-    origin = function.prox(0 * v, 1.0)
-    recession = function.run(v)
-    if function.is_constraint:
-        direction = v - recession["leaving"]
-        along = origin + far * direction
-        assert_near(function.violation(along), 0, 100 * DTYPES[dtype] * size_of(along))
-        left = np.max(np.abs(function.violation(origin + far * v)), axis=(1, 2))
-        assert np.all((left > 0) | (sizes_of(recession["leaving"]) - 1 <= 1e-2))
-    else:
-        expected = function(far * v) / far
-        assert_near(recession["recession"], expected, np.maximum(1e-2 * np.abs(expected), 1e-2 * sizes_of(v)))
+    recession = function.recession()
+    origin = function.prox(jnp.zeros(SHAPE, dtype), jnp.ones((), dtype))
+    for v in points(dtype):
+        far = 1e3
+        if function.is_constraint:
+            direction = v - recession.violation(v)
+            along = origin + far * direction
+            np.testing.assert_allclose(function.violation(along), 0, atol=100 * DTYPES[dtype] * size_of(along))
+            leaving = recession.violation(v)
+            if float(jnp.max(jnp.abs(leaving))) > 1e-2:
+                assert float(jnp.max(jnp.abs(function.violation(origin + far * v)))) > 0
+        else:
+            expected = float(function(far * v) / far)
+            assert float(recession(v)) == pytest.approx(expected, rel=1e-2, abs=1e-2 * size_of(v))
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -335,7 +242,7 @@ def test_derivatives_are_finite(name):
     with jax.enable_x64(False):
         function = FUNCTIONS[name](lambda value: jnp.asarray(value, "float32"))
         gradients = jax.vmap(jax.grad(everything, argnums=(0, 1)), (None, 0))
-        found = quick_jit(gradients)(function, points("float32")[:3])
+        found = quick_jit(gradients)(function, jnp.stack(points("float32")[:3]))
     assert all(bool(np.all(np.isfinite(leaf))) for leaf in jax.tree.leaves(found))
 
 
@@ -354,9 +261,8 @@ def test_crossed_bounds_leave_nothing():
     assert not bool(Box(0.0, 0.0).empty())
 
 
-def test_valid(function, dtype):
-    _, invalid = function.whole(points(dtype))
-    assert not bool(invalid)
+def test_valid(function):
+    assert not bool(function.invalid())
 
 
 def test_l1_projection_against_a_root(dtype):

@@ -11,12 +11,7 @@ import subprocess
 import sys
 from typing import Any
 
-FLAGS = (
-    "--xla_backend_optimization_level=0",
-    "--xla_cpu_use_fusion_emitters=false",
-    "--xla_cpu_parallel_codegen_split_count=1",  # every core has a worker already
-    "--xla_cpu_enable_concurrency_optimized_scheduler=false",
-)
+FLAGS = ("--xla_backend_optimization_level=0", "--xla_cpu_use_fusion_emitters=false")
 
 
 def known(flags: tuple[str, ...]) -> bool:

@@ -36,6 +36,7 @@ TABLE = {
         ["adjoint", None, 1, math.nan],
     ),
     "derivative_nan": (True, {False: False, 1: True}, [], [None, 2, "no"]),
+    "derivative_tol": (None, {1e-3: 1e-3, None: None}, [-1e-3, 2], ["fine"]),
     "derivative_warning": (True, {False: False, 1: True}, [], [None, 2, "no"]),
     "batching": (
         "auto",

@@ -190,7 +190,7 @@ def _display(progress: Any, name: str, limit: int) -> Display[SearchStep]:
     return display_of(
         progress,
         lambda: Table(_titles(name), (12, 12, 10, 10), _cells),
-        lambda: Bar(limit, f"searching {name}", lambda step: f"{name} = {step.value:.4g}"),
+        lambda: Bar[SearchStep](limit, f"searching {name}", lambda step: f"{name} = {step.value:.4g}"),
         "SearchStep",
     )
 

@@ -86,7 +86,7 @@ def test_deblur_photo_and_a_cut_under_both_boundaries(photo, files, capsys):
     assert figure.exists()
 
 
-@pytest.mark.parametrize("boundary", ["unknown", "zero"])
+@pytest.mark.parametrize("boundary", ["unknown", pytest.param("zero", marks=pytest.mark.slow)])
 def test_deblurring_neither_moves_nor_brightens_the_image(photo, files, scene, boundary):
     args, _, kernel = photo.parse(
         [str(files / "grey.png"), "--kernel", str(files / "kernel.txt"), "--noise", "0", "--cut", "0"]
@@ -121,6 +121,7 @@ def test_colour_is_deblurred_channel_by_channel_in_one_batch(photo, files, capsy
     assert "unknown boundary" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_photograph_that_is_blurred_already(photo, files, capsys):
     np.savez(files / "kernels.npz", first=np.ones((3, 4)), second=np.ones((5, 5)))
     io.imsave(files / "blurred.png", io.imread(files / "grey.png")[:38, :33], check_contrast=False)

@@ -136,7 +136,7 @@ if {twice}:
 """
 
 
-@pytest.mark.parametrize("compiling", [True, False])
+@pytest.mark.parametrize("compiling", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_an_interrupted_process_ends_quietly(compiling):
     """While something still computes or compiles in the background: no crash, no output of one, and no hanging."""
     script = SCRIPT.format(compiling=compiling, twice=not compiling)

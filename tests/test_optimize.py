@@ -69,6 +69,7 @@ def test_traced_options_are_refused(dense):
 # a variable in several models
 
 
+@pytest.mark.slow
 def test_a_variable_in_two_models():
     """As where a cell of a notebook is run again while something keeps the model of its first run."""
     x = admm.Var(3)
@@ -124,7 +125,7 @@ def test_the_objective_is_that_of_the_solution(dense, large):
     assert large.PrimalGap == 0
 
 
-@pytest.mark.parametrize("options", [{"polish": False}, {"tol": 1e-8}])
+@pytest.mark.parametrize("options", [{"polish": False}, pytest.param({"tol": 1e-8}, marks=pytest.mark.slow)])
 def test_it_equals_the_pure_solve(options):
     """In pieces or in one loop, each iteration is the same; `optimize` polishes late, but not below 1e-6."""
     model = deblurring()
@@ -253,6 +254,7 @@ def test_an_error_in_the_background_comes_out_in_front(dense, monkeypatch):
     assert dense.ObjVal == before
 
 
+@pytest.mark.slow
 def test_threads_solve_at_once(dense, large):
     expected = dense.variables[0].X.copy(), large.variables[0].X.copy()
     errors = []
@@ -315,7 +317,7 @@ def test_displays_by_name_and_by_option(dense, capsys):
 # programs in a row
 
 
-@pytest.mark.parametrize("lam", [0.1, 1e-5])
+@pytest.mark.parametrize("lam", [0.1, pytest.param(1e-5, marks=pytest.mark.slow)])
 def test_a_small_image_is_polished_late_or_not_at_all(lam):
     """Within 300 iterations without polishing; beyond them, the same optimum as where polishing is early."""
     model = deblurring()

@@ -63,6 +63,7 @@ def test_integers_come_back_in_their_scale(sharp):
     assert psnr(ours / 65535 * 1.6) > psnr(image) - 1
 
 
+@pytest.mark.slow
 def test_the_kernel_of_the_same_size_as_scipy_has_it():
     truth = WIDE[:40, :36]
     image = restore.deblur(scipy.signal.convolve2d(truth, KERNEL, "same") + NOISE, KERNEL, boundary="zero")
@@ -102,6 +103,7 @@ def test_colours():
     np.testing.assert_allclose(first[1], alone, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_denoising_is_its_model():
     noisy = (INNER + 0.1 * RNG.normal(size=SHAPE)).astype("float32")
     image = restore.denoise(noisy, lam=0.1, tv="anisotropic", tol=1e-5, stop="certificate")

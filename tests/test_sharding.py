@@ -8,10 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 ON_CPU = {**os.environ, "JAX_PLATFORMS": "cpu"}  # of which there can be eight
 
 
+@pytest.mark.slow
 def test_eight_devices_equal_one():
     command = [sys.executable, "-m", "tests.sharded"]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False, env=ON_CPU)

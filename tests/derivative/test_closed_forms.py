@@ -16,7 +16,7 @@ from tests.models import quick_jit
 RNG = np.random.default_rng(11)
 
 
-@pytest.fixture(params=["float64", "float32"])
+@pytest.fixture(params=["float64", pytest.param("float32", marks=pytest.mark.slow)])
 def precision(request):
     """(dtype, tolerance relative to the size of what is compared)."""
     double = request.param == "float64"

@@ -73,6 +73,7 @@ def test_every_parameter_against_differences(double):
         assert float(jnp.sum(gradient[name] * step)) == pytest.approx(float(difference), rel=1e-5), name
 
 
+@pytest.mark.slow
 def test_the_value_function(double):
     """d objective / d lam = TV(U), and its derivative in the data is minus the residual."""
     model = deblurring()

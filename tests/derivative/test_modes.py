@@ -97,6 +97,7 @@ class TestHuber:
         agree(lambda v: of(v, C), 0.3, 1.0, -2.5)
         agree(lambda v: of(0.3, v), C, [1, 2, -1, 1, 3], 10.5)
 
+    @pytest.mark.slow
     def test_a_line_that_is_not_unique(self):
         """No change of b is felt by the flat optimum: zero is one answer of many."""
         for value, warned in both(huber_line(4)[0], [0, 1.2, 1.8, 9], [1, 1, 2, 0.5]):
@@ -252,6 +253,7 @@ class TestVariationAndAnotherTerm:
             assert float(jnp.sum(gradient[name] * step)) == pytest.approx(slope, rel=1e-5, abs=1e-6), name
 
 
+@pytest.mark.slow
 def test_a_norm_and_its_ball():
     """1/2 |x - b|^2 + lam |x|_1, |x|_1 <= r: both hold the zeros. x = soft(b, t), with t by the ball where it binds."""
     x, b, r, lam = admm.Var("x", 5), admm.Param("b", 5), admm.Param("r"), admm.Param("lam")

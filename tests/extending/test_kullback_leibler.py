@@ -127,6 +127,7 @@ def test_the_objective_has_its_derivative(double):
     assert float(found) == pytest.approx(float(value(at + change) - value(at - change)) / (2 * h), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_an_image_of_counts(double):
     """Deblurring with total variation: matrix-free, over a background."""
     clean = np.zeros((32, 32))

@@ -96,7 +96,13 @@ def solved(function):
 
 
 @pytest.mark.parametrize(
-    "function", [exact, diagonal_only, broken, pytest.param(of_something_else, marks=pytest.mark.slow)]
+    "function",
+    [
+        exact,
+        pytest.param(diagonal_only, marks=pytest.mark.slow),
+        broken,
+        pytest.param(of_something_else, marks=pytest.mark.slow),
+    ],
 )
 def test_its_answer_is_that_of_the_model_whatever_it_is(function):
     plain, _ = solved(None)

@@ -38,6 +38,7 @@ def test_group_lasso():
     )
 
 
+@pytest.mark.slow
 def test_words_in_one_model():
     padded = np.pad(np.ones((4, 5)), 1)
     check(

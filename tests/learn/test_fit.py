@@ -68,6 +68,7 @@ def test_the_gradient_of_a_batch_is_the_mean_of_its_images(model):
     assert together.history[0].loss == pytest.approx(np.mean([fit.history[0].loss for fit in alone]), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_a_resumed_fit_is_the_fit_that_was_not_interrupted(model, fitted, tmp_path):
     file = tmp_path / "fit.npz"
     run(model, epochs=2, validation=HELD, checkpoint=file)

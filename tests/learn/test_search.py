@@ -36,6 +36,7 @@ def curve(model):
     return learn.path(model, "lam", np.geomspace(1.0, 3e-3, 40), DATA)
 
 
+@pytest.mark.slow
 def test_a_path_is_its_solves_one_by_one(model, curve):
     alone = model.solve({"lam": jnp.float32(curve.parameter[25]), "B": BLURRED})
     assert curve["U"].shape == (40, 24, 24)
@@ -72,6 +73,7 @@ def test_a_path_needs_positive_values(model, values):
         learn.path(model, "lam", values, DATA)
 
 
+@pytest.mark.slow
 def test_supervised_search_finds_what_a_grid_finds(model, curve):
     seen = []
     found = learn.search(model, "lam", learn.MSE("U"), DATA, progress=seen.append)
@@ -142,7 +144,14 @@ def test_a_noise_level_that_no_lam_explains(model):
     assert found.value > 1  # the nearest is still handed out
 
 
-@pytest.mark.parametrize("criterion", [learn.SUGAR(SIGMA, seed=2), learn.Whiteness(), learn.NoiseWhiteness(seed=2)])
+@pytest.mark.parametrize(
+    "criterion",
+    [
+        learn.SUGAR(SIGMA, seed=2),
+        pytest.param(learn.Whiteness(), marks=pytest.mark.slow),
+        pytest.param(learn.NoiseWhiteness(seed=2), marks=pytest.mark.slow),
+    ],
+)
 def test_search_without_the_truth_comes_near_the_best(model, curve, criterion):
     found = learn.search(model, "lam", criterion, {"B": BLURRED})
     assert found.converged

@@ -123,7 +123,9 @@ def objective_at(case, image):
     return LAM * lengths.sum() + fit
 
 
-@pytest.mark.parametrize("case", ["valid", "isotropic", "box"])
+@pytest.mark.parametrize(
+    "case", ["valid", pytest.param("isotropic", marks=pytest.mark.slow), pytest.param("box", marks=pytest.mark.slow)]
+)
 def test_no_gap_is_below_the_truth_at_any_iteration_and_the_estimate_is_near_it(case):
     model, data, best = model_of(case)
     for iterations in (3, 10, 25, 40, 80, 160):
@@ -186,6 +188,7 @@ def test_equal_to_conjugate_gradients(monkeypatch):
     np.testing.assert_allclose(ours["U"], theirs["U"], atol=2e-3)
 
 
+@pytest.mark.slow
 def test_going_on_from_a_solution():
     model, data, _ = model_of("same")
     first = solve(model, data, tol=1e-3)
@@ -253,6 +256,7 @@ def test_derivative_against_differences(case):
     assert gradient == pytest.approx(difference, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_unrolled_iterations_are_those_of_the_problem_itself():
     """They are not decoupled; after enough of them they come to the same."""
     model, data, best = model_of("valid")

@@ -120,6 +120,7 @@ def test_balls_and_their_multipliers():
         np.testing.assert_allclose(found[i] @ out, np.linalg.norm(found[i]) * 1.5 * W[i], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_stacked_or_not_it_is_the_same(monkeypatch):
     def built():
         x, model = admm.Var("x", D), admm.Model()
@@ -140,6 +141,7 @@ def test_stacked_or_not_it_is_the_same(monkeypatch):
         np.testing.assert_allclose(one, two, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_derivatives_in_the_numbers_of_each_term(double):
     """Of a functional of x and of a multiplier, in one weight, the matrices, the offsets and the bounds."""
     x, weights = admm.Var("x", D), [admm.Param(f"w{i}", nonneg=True) for i in range(N)]

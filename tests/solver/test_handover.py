@@ -39,6 +39,7 @@ def model(units: np.ndarray) -> tuple[admm.Model, admm.Var]:
 PARAMS = {"lam": 0.01, "total": 1.0}
 
 
+@pytest.mark.slow
 def test_units_of_each_entry_are_settled() -> None:
     (plain, x), (scaled, y) = model(np.ones(N)), model(UNITS)
     with in_form("dense"):
@@ -69,6 +70,7 @@ def test_optimize_solve_and_batches_agree() -> None:
     assert all(int(status) == Status.SOLVE_OPT_SUCCESS.value for status in batch.status)
 
 
+@pytest.mark.slow
 def test_multipliers_and_state_are_in_the_users_units() -> None:
     """The multipliers balance in the user's numbers, and a solve that starts from the state needs fewer iterations."""
     rng = np.random.default_rng(1)

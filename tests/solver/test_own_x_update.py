@@ -26,7 +26,7 @@ def model_in(unit, money):
     return model
 
 
-@pytest.mark.parametrize(("unit", "money"), [(1.0, 1.0), (1e5, 1e-3), (1e-4, 1e6)])
+@pytest.mark.parametrize(("unit", "money"), [pytest.param(1.0, 1.0, marks=pytest.mark.slow), (1e5, 1e-3), (1e-4, 1e6)])
 def test_the_inverse_of_the_user_inverts_the_matrix_of_the_solve(unit, money):
     model = model_in(unit, money)
     with jax.enable_x64(True):

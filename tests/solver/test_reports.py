@@ -238,6 +238,7 @@ def test_crossed_bounds(written, dtype):
         assert Status(int(status(apart))) is Status.SOLVE_OPT_SUCCESS
 
 
+@pytest.mark.slow
 def test_crossed_bounds_that_are_numbers():
     model, x = admm.Model(), admm.Var("x", 3)
     model.setObjective(admm.sum(admm.square(x - 1)))

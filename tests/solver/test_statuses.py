@@ -102,6 +102,7 @@ def test_single_precision(family, name, status):
     assert status_of(family, PLAIN | (INFEASIBLE | UNBOUNDED)[name], "float32") is status
 
 
+@pytest.mark.slow
 def test_ball_beside_half_space():
     def build(model, x):
         model.setObjective(admm.tv1d(x) + admm.sum(x))
@@ -136,6 +137,7 @@ def test_crossed_bounds_are_no_success(family):
     assert status_of(model_of(build)) not in (Status.SOLVE_OPT_SUCCESS, Status.SOLVE_UNBOUNDED)
 
 
+@pytest.mark.slow
 def test_large_infeasible():
     """An image: the matrix-free form."""
     U, model = admm.Var("U", 24, 24), admm.Model()
@@ -145,6 +147,7 @@ def test_large_infeasible():
     assert status_of(model, max_iterations=3000) is Status.SOLVE_INFEASIBLE
 
 
+@pytest.mark.slow
 def test_large_unbounded():
     U, model = admm.Var("U", 24, 24), admm.Model()
     model.setObjective(admm.tv2d(U) - admm.sum(U))
@@ -191,6 +194,7 @@ def test_bad_numbers_in_optimize(params):
     assert model.StatusString == "SOLVE_UNKNOWN"
 
 
+@pytest.mark.slow
 def test_too_few_iterations():
     rng = np.random.default_rng(0)
     U, model = admm.Var("U", 24, 24), admm.Model()

@@ -27,7 +27,7 @@ def certify(
     units: Units,
     goal: Array,
     *,
-    rounds: int,
+    rounds: Array | int,
     inner: int,
     last: int,
     e: tuple[Array, ...] | None = None,
@@ -45,7 +45,7 @@ def certify(
         unit: The step of p against that of e: omega on all that is not held, a scalar.
         units: The sizes of x.
         goal: Of the relative gap.
-        rounds: At most so many.
+        rounds: At most so many; below zero, the pair is only looked at.
         inner: Conjugate gradient steps of a round, at most.
         last: Those of the last round, which absorbs to rounding.
         e: Where e starts; None for Q x - d.

@@ -23,6 +23,7 @@ from admm_jax.solver.x_update import Workspace
 
 Examined = tuple[Run, Point, Certificate, Array, Array]  # see `examine`
 DENSE_ROUNDS = 4  # of absorbing and projecting, each with one factorisation
+ONLY_LOOK = -1  # rounds
 
 
 def candidate(problem: Problem, x: Point, zs: tuple[Array, ...] | None) -> Point:
@@ -160,7 +161,9 @@ def _matrix_free(problem: Problem, plan: Plan, run: Run, settings: Settings, goa
         run = _after_polish(problem, plan, run, point, quick, due, took)
 
     def full() -> Certificate:
-        return full_certificate(lifted, plan, run, point, quick, goal)
+        # absorbing costs hundreds of products: who asks for an estimate gets what is proved without
+        rounds = jnp.where(settings.by_estimate, ONLY_LOOK, plan.rounds)
+        return full_certificate(lifted, plan, run, point, quick, goal, rounds)
 
     # the certificate costs tens of iterations: only pay for it when it can succeed
     last = state.iteration >= settings.max_iterations
@@ -173,7 +176,13 @@ def _matrix_free(problem: Problem, plan: Plan, run: Run, settings: Settings, goa
 
 
 def full_certificate(
-    lifted: Problem, plan: Plan, run: Run, point: Point, quick: Certificate, goal: Array
+    lifted: Problem,
+    plan: Plan,
+    run: Run,
+    point: Point,
+    quick: Certificate,
+    goal: Array,
+    rounds: Array | int | None = None,
 ) -> Certificate:
     """`certify` as the plan has it.
 
@@ -184,6 +193,7 @@ def full_certificate(
         point: The point to be certified.
         quick: Its `promise`.
         goal: The relative gap at which it may end.
+        rounds: Of absorbing, at most; None: those of the plan.
     """
     return certify(
         lifted,
@@ -192,7 +202,7 @@ def full_certificate(
         run.state.rho,
         run.units,
         goal,
-        rounds=plan.rounds,
+        rounds=plan.rounds if rounds is None else rounds,
         inner=plan.round_steps,
         last=plan.last_steps,
     )

@@ -160,3 +160,15 @@ def test_a_certificate_ends_within_its_goal_where_it_can():
             assert truth <= relative * abs(best) * (1 + 1e-6)
             assert relative <= times * float(least.relative_gap) * (1 + 1e-12)
         assert reported[-1] > reported[0]
+
+
+def test_by_the_estimate_without_matrices():
+    """Nothing is absorbed then: the gap is what the iterate proves as it is, and no smaller than the true one."""
+    model = deblurring()
+    with jax.enable_x64(True):
+        best = float(model.solve(DEBLURRING, tol=1e-10).objective)
+        found = model.solve(DEBLURRING, tol=1e-3, stop="estimate")
+    true = (float(found.objective) - best) / best
+    assert found.status_string == "SOLVE_ESTIMATE_REACHED"
+    assert 0 <= true <= 2 * float(found.estimate) <= 2e-3
+    assert true <= float(found.gap)

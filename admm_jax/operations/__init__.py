@@ -27,7 +27,7 @@ from admm_jax.operations.square import SQUARE, square
 from admm_jax.operations.stacking import CONCATENATE, ROLL, concatenate, hstack, roll, vstack
 from admm_jax.operations.sum_squares import SUM_SQUARES, sum_squares
 from admm_jax.operations.summation import SUM, sum
-from admm_jax.operations.total_variation import TV1D, TV2D, tv1d, tv2d
+from admm_jax.operations.total_variation import TV, TV1D, TV2D, tv, tv1d, tv2d
 
 # the functions that `admm_jax` exports
 __all__ = [
@@ -53,6 +53,7 @@ __all__ = [
     "sum",
     "sum_squares",
     "transpose",
+    "tv",
     "tv1d",
     "tv2d",
     "vstack",
@@ -78,6 +79,7 @@ OPERATIONS = (
     MINIMUM,
     NORM,
     INRANGE,
+    TV,
     TV2D,
     TV1D,
     SUM_SQUARES,

@@ -31,6 +31,7 @@ BASE = {
     or name in ("sum", "sum over an axis", "slice backwards", "repeated entries", "matrix @ vector", "row @ matrix")
     or name in ("matrix @ map", "sparse @ vector", "matrix @ sparse", "difference of a signal")
     or name in ("difference of an image", "difference of one row", "difference of a volume")
+    or name in ("difference with spacing", "divergence")
 }
 
 

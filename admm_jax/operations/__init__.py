@@ -11,9 +11,10 @@ from admm_jax.expressions.operation import Operation as Operation
 from admm_jax.expressions.operation import register as register
 from admm_jax.operations.absolute import ABS, abs
 from admm_jax.operations.arithmetic import ADD, DIVIDE, MULTIPLY, NEGATIVE
-from admm_jax.operations.convolution import CONV2D, CORR2D, conv2d, corr2d
+from admm_jax.operations.convolution import CONV, CONV2D, CORR, CORR2D, conv, conv2d, corr, corr2d
 from admm_jax.operations.diff import DIFF, diff
 from admm_jax.operations.extremum import MAXIMUM, MINIMUM, maximum, minimum
+from admm_jax.operations.gradient import GRADIENT, LAPLACIAN, gradient, laplacian
 from admm_jax.operations.huber import HUBER, huber
 from admm_jax.operations.inrange import INRANGE, inrange
 from admm_jax.operations.linear import LINEAR, linear
@@ -33,13 +34,17 @@ from admm_jax.operations.total_variation import TV, TV1D, TV2D, tv, tv1d, tv2d
 __all__ = [
     "abs",
     "concatenate",
+    "conv",
     "conv2d",
+    "corr",
     "corr2d",
     "diff",
     "flatten",
+    "gradient",
     "hstack",
     "huber",
     "inrange",
+    "laplacian",
     "linear",
     "maximum",
     "mean",
@@ -70,6 +75,8 @@ OPERATIONS = (
     RESHAPE,
     INDEX,
     SUM,
+    CONV,
+    CORR,
     CONV2D,
     CORR2D,
     SQUARE,
@@ -85,6 +92,8 @@ OPERATIONS = (
     SUM_SQUARES,
     MEAN,
     DIFF,
+    GRADIENT,
+    LAPLACIAN,
     PAD,
     CONCATENATE,
     ROLL,

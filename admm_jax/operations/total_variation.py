@@ -205,15 +205,20 @@ def _options(e: Expr) -> str:
     return ", p=2" if e.attrs["p"] == 2 else ""
 
 
+def written_edges(e: Expr, usual: tuple[int, ...]) -> str:
+    """The arguments `axes`, where they are not the usual ones, and `spacing`, where it is not one."""
+    axes, spacing = e.attrs["axes"], e.attrs["spacing"]
+    along = "" if axes == usual else f", axes={axes[0] if len(axes) == 1 else axes}"
+    if set(spacing) == {1.0}:
+        return along
+    shown = tuple(float(f"{h:.6g}") for h in spacing)
+    return f"{along}, spacing={shown[0] if len(shown) == 1 else shown}"
+
+
 def _text(e: Expr, printer: Printer) -> str:
     """As it is written, without what is not given."""
-    x, ndim = e.args[0], e.args[0].ndim
-    axes, spacing, channel = e.attrs["axes"], e.attrs["spacing"], e.attrs["channel"]
-    out = printer.show(x) + _options(e)
-    if axes != tuple(i for i in range(ndim) if i != channel):
-        out += f", axes={axes[0] if len(axes) == 1 else axes}"
-    if any(h != 1 for h in spacing):
-        out += f", spacing={tuple(float(f'{h:.6g}') for h in spacing)}"
+    x, channel = e.args[0], e.attrs["channel"]
+    out = printer.show(x) + _options(e) + written_edges(e, tuple(i for i in range(x.ndim) if i != channel))
     if len(e.args) == 2:
         out += f", weight={printer.show(e.args[1])}"
     return f"tv({out}{'' if channel is None else f', channel_axis={channel}'})"

@@ -118,12 +118,12 @@ class Operator(Protocol):
 
     @property
     def convolution(self) -> Window | None:
-        """What there is to know of a 2-D convolution, zero outside or circular, if it is one: symbol, taps, padding."""
+        """What there is to know of a convolution, zero outside or circular, if it is one: symbol, taps, padding."""
         ...
 
     @property
     def circular_symbol(self) -> Array | None:
-        """S, if x -> F^-1 (S F x) with F of the shape of x: (periods[0], periods[1] // 2 + 1)."""
+        """S, if x -> F^-1 (S F x), F the transform along all axes of x or some (`CircularConv2D`)."""
         ...
 
     def gram_symbol(self, periods: tuple[int, ...]) -> np.ndarray | None:

@@ -13,7 +13,7 @@ from admm_jax.operators.stacked import Stacks
 from admm_jax.pytree import pytree_dataclass, replace, static
 
 
-class _OnEdges(Stacks):
+class _OnEdges:
     """What maps an array to its edges: one for each entry and axis, to the neighbour ahead. No fields of its own."""
 
     in_shape: Shape
@@ -38,7 +38,7 @@ class _OnEdges(Stacks):
 
 
 @pytree_dataclass
-class Difference(_OnEdges):
+class Difference(_OnEdges, Stacks):
     """x -> (x_{i+1} - x_i) / h along each of `axes`, stacked first: shape (len(axes), *in_shape).
 
     The difference beyond the last row, column or entry is zero, so every pixel has one along each axis.

@@ -17,6 +17,7 @@ from admm_jax.operations import OPERATIONS
 
 RNG = np.random.default_rng(0)
 K, W = RNG.normal(size=(2, 3)), RNG.normal(size=(4, 5))
+EACH = RNG.normal(size=(2, 2, 4))  # a kernel along the middle axis for each line
 X, U, V = admm.Var("x", 3), admm.Var("U", 4, 5), admm.Var("V", 2, 3, 4)
 
 
@@ -60,6 +61,15 @@ SAMPLES = {
         *(admm.corr2d(U, K, mode) for mode in ("full", "same", "valid")),
         *(admm.corr2d(U, np.outer(W, K[0]), "same", boundary) for boundary in ("circular", "reflect", "replicate")),
     ],
+    "conv": [
+        *(admm.conv(V, K, mode, axes=(0, 2)) for mode in ("full", "same", "valid")),
+        *(admm.conv(V, K[0], "same", boundary, axes=1) for boundary in ("circular", "reflect", "replicate")),
+        *(admm.conv(V, np.stack([K, 2 * K, K[::-1]], axis=1), axes=(0, 2)), admm.conv(X, K[0], "full")),
+        admm.conv(V, np.multiply.outer(K, W[0, :2]), "full"),
+    ],
+    "corr": [
+        *(admm.corr(V, K[:, :2], axes=(1, 2)), admm.corr(V, EACH, "same", "reflect", axes=1)),
+    ],
     "square": [admm.square(U)],
     "abs": [abs(U)],
     "huber": [admm.huber(U, 0.5)],
@@ -75,6 +85,8 @@ SAMPLES = {
     "tv1d": [admm.tv1d(X), admm.tv1d(X, p=2)],
     "mean": [admm.mean(U), admm.mean(abs(U), axis=0), admm.mean(U, axis=(0, 1)), admm.mean(X[0])],
     "diff": [admm.diff(X), admm.diff(U, 2, axis=0), admm.diff(U - W)],
+    "gradient": [admm.gradient(U), admm.gradient(V, (2, 0), (0.5, 2)), admm.gradient(X, 0)],
+    "laplacian": [admm.laplacian(U), admm.laplacian(V, (2, 0), (0.5, 2)), admm.laplacian(X[:1])],
     "pad": [
         *(admm.pad(U, ((1, 2), (0, 3)), mode) for mode in ("constant", "edge", "reflect", "symmetric", "wrap")),
         *(admm.pad(X, 1), admm.pad(X, (0, 2), "edge")),

@@ -112,11 +112,14 @@ def test_the_optimum_and_no_gap_below_the_truth(name):
 @pytest.mark.parametrize("name", ["volume, isotropic", "colours", "volume, blurred"])
 def test_the_derivative(name):
     model, U, data, _ = model_of(name)
+    # colours are not polished, so that which pixels are flat stays in doubt, though the derivative is right
+    sure = name != "colours"
     push, along = RNG.normal(size=U.shape), RNG.normal(size=data["B"].shape)
     with jax.enable_x64(True):
 
         def loss(lam, B):
-            return jnp.sum(push * model.solve({"lam": lam, "B": B}, tol=1e-9)[U])
+            values = {"lam": lam, "B": B}
+            return jnp.sum(push * model.solve(values, tol=1e-9, derivative_warning=sure)[U])
 
         values = jax.jit(loss)
         by_lam, by_data = jax.grad(loss, (0, 1))(data["lam"], jnp.asarray(data["B"]))

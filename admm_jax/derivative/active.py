@@ -144,8 +144,9 @@ def spaces(problem: Problem, direct: tuple[bool, ...], readings: tuple[Reading, 
         direct: Which of its penalties are direct (`direct_terms`).
         readings: Of all its penalties, in the lifted problem.
     """
-    flats: dict[str, Array] = {}
+    flats: dict[str, tuple[Array, tuple[int, ...]]] = {}
     held: dict[str, Array] = {}
+    shapes = dict(problem.variables)
     lifted = lift(problem)
     for original, penalty, reading, is_direct in zip(
         problem.penalties, lifted.penalties, readings, direct, strict=True
@@ -154,15 +155,15 @@ def spaces(problem: Problem, direct: tuple[bool, ...], readings: tuple[Reading, 
             continue
         name = original.map.chains[0].variable
         entries = lax.stop_gradient(penalty.function.held(reading.z))
-        if original.function.variation() is not None:
-            flats[name] = entries
+        variation = original.function.variation()
+        if variation is not None:
+            flats[name] = entries, variation.difference(shapes[name]).axes
         else:
             held[name] = held[name] | entries if name in held else entries
     out = {}
-    shapes = dict(problem.variables)
     for name in {*flats, *held}:
         pinned = held.get(name, jnp.zeros(shapes[name], bool))
-        regions = find_regions(flats[name]) if name in flats else None
+        regions = find_regions(*flats[name]) if name in flats else None
         out[name] = Space(regions, pinned if regions is None else regions.any(pinned))
     return out
 

@@ -172,8 +172,10 @@ def _regions(problem: Problem, system: Linearised) -> Array:
     """The number of flat regions of all total variations of variables."""
     count = jnp.zeros((), jnp.int32)
     for original, penalty, reading in zip(problem.penalties, system.problem.penalties, system.readings, strict=True):
-        if original.function.variation() is not None and original.map.identity_on is not None:
-            labels = find_regions(penalty.function.held(reading.z)).labels
+        variation = original.function.variation()
+        if variation is not None and original.map.identity_on is not None:
+            difference = variation.difference(original.map.out_shape)
+            labels = find_regions(penalty.function.held(reading.z), difference.axes).labels
             count = count + jnp.sum(labels == jnp.arange(labels.size))
     return count.astype(jnp.int32)
 

@@ -11,7 +11,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import jax.scipy.linalg as jsl
-from jax import Array, lax
+from jax import Array
 
 from admm_jax.derivative.active import project
 from admm_jax.derivative.conditions import Linearised, adjoint, complement, forward, hessian, mean_eigenvalue
@@ -121,7 +121,9 @@ def _preconditioner(system: Linearised, *, by_size: bool) -> Callable[[Point], P
         chain = penalty.map.chains[0]
         held = penalty.function.held(reading.z)
         curvature = penalty.function.hessian_diagonal(jnp.where(held, 0, penalty.map(system.x) + penalty.offset), held)
-        diagonal = _difference_diagonal(curvature) if chain.ops else curvature
+        diagonal = chain.ops[0].gram_diagonal(curvature) if chain.ops else curvature
+        if diagonal is None:
+            continue
         weights[chain.variable] = weights.get(chain.variable, jnp.zeros_like(diagonal)) + diagonal
     scales: dict[str, Array] = {}
     for name, space in system.space.items():
@@ -136,19 +138,6 @@ def _preconditioner(system: Linearised, *, by_size: bool) -> Callable[[Point], P
     # zero is the curvature of a variable, or a region, that no quadratic sees
     scales = {name: jnp.where(scale > 0, scale, 1) for name, scale in scales.items()}
     return lambda r: {name: value / scales[name] if name in scales else value for name, value in r.items()}
-
-
-def _difference_diagonal(curvature: Array) -> Array:
-    """The diagonal of D^T diag(curvature) D."""
-    out = jnp.zeros(curvature.shape[1:], curvature.dtype)
-    for axis in range(out.ndim):
-        # the last difference along each axis is zero whatever x is: it has no weight
-        n = out.shape[axis]
-        inner = lax.slice_in_dim(curvature[axis], 0, n - 1, axis=axis)
-        ahead = [(int(i == axis), 0) for i in range(out.ndim)]
-        here = [(0, int(i == axis)) for i in range(out.ndim)]
-        out = out + jnp.pad(inner, here) + jnp.pad(inner, ahead)
-    return out
 
 
 def rough(system: Linearised, push: Point, *, steps: Array, tol: float) -> Point:

@@ -11,9 +11,10 @@ from admm_jax.expressions.operation import Operation as Operation
 from admm_jax.expressions.operation import register as register
 from admm_jax.operations.absolute import ABS, abs
 from admm_jax.operations.arithmetic import ADD, DIVIDE, MULTIPLY, NEGATIVE
-from admm_jax.operations.convolution import CONV2D, CORR2D, conv2d, corr2d
+from admm_jax.operations.convolution import CONV, CONV2D, CORR, CORR2D, conv, conv2d, corr, corr2d
 from admm_jax.operations.diff import DIFF, diff
 from admm_jax.operations.extremum import MAXIMUM, MINIMUM, maximum, minimum
+from admm_jax.operations.gradient import GRADIENT, LAPLACIAN, gradient, laplacian
 from admm_jax.operations.huber import HUBER, huber
 from admm_jax.operations.inrange import INRANGE, inrange
 from admm_jax.operations.linear import LINEAR, linear
@@ -27,19 +28,23 @@ from admm_jax.operations.square import SQUARE, square
 from admm_jax.operations.stacking import CONCATENATE, ROLL, concatenate, hstack, roll, vstack
 from admm_jax.operations.sum_squares import SUM_SQUARES, sum_squares
 from admm_jax.operations.summation import SUM, sum
-from admm_jax.operations.total_variation import TV1D, TV2D, tv1d, tv2d
+from admm_jax.operations.total_variation import TV, TV1D, TV2D, tv, tv1d, tv2d
 
 # the functions that `admm_jax` exports
 __all__ = [
     "abs",
     "concatenate",
+    "conv",
     "conv2d",
+    "corr",
     "corr2d",
     "diff",
     "flatten",
+    "gradient",
     "hstack",
     "huber",
     "inrange",
+    "laplacian",
     "linear",
     "maximum",
     "mean",
@@ -53,6 +58,7 @@ __all__ = [
     "sum",
     "sum_squares",
     "transpose",
+    "tv",
     "tv1d",
     "tv2d",
     "vstack",
@@ -69,6 +75,8 @@ OPERATIONS = (
     RESHAPE,
     INDEX,
     SUM,
+    CONV,
+    CORR,
     CONV2D,
     CORR2D,
     SQUARE,
@@ -78,11 +86,14 @@ OPERATIONS = (
     MINIMUM,
     NORM,
     INRANGE,
+    TV,
     TV2D,
     TV1D,
     SUM_SQUARES,
     MEAN,
     DIFF,
+    GRADIENT,
+    LAPLACIAN,
     PAD,
     CONCATENATE,
     ROLL,

@@ -1,4 +1,4 @@
-"""`conv2d` and `corr2d`: two-dimensional convolution and correlation, with a border by name.
+"""`conv`, `corr`, `conv2d` and `corr2d`: convolution and correlation along axes, with a border by name.
 
 full convolution:  out[i, j] = sum_{p, q} k[p, q] x[i - p, j - q]
 full correlation:  the convolution with k[::-1, ::-1]
@@ -6,27 +6,29 @@ same:   the part of the full result of x's shape that starts at ((p - 1) // 2, (
         (at (p // 2, q // 2) for the correlation), for a p x q kernel
 valid:  the part that does not look outside x, starting at (p - 1, q - 1)
 
+In one dimension and in three it is the same along each axis; along other axes of x, slice by slice.
+
 Outside, x is zero, or goes on as `boundary` says. A circular convolution in mode "same" is an operator of its own,
 diagonal in Fourier; any other border is put around x, and the convolution of that is "valid".
 """
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
-import jax
 import numpy as np
 
 from admm_jax.canonicalize.values import Values
 from admm_jax.errors import DataError, ShapeError
 from admm_jax.expressions.build import apply, as_constant
 from admm_jax.expressions.data import ONE_IMAGE
-from admm_jax.expressions.node import Expr, as_expr
+from admm_jax.expressions.node import Expr, as_expr, checked_axes
 from admm_jax.expressions.operation import NEGATION, Operation, sign_of_product
 from admm_jax.expressions.printing import Printer
 from admm_jax.operators.border import Border, extend, fold
 from admm_jax.operators.convolution import MODES, Conv2D
-from admm_jax.operators.correlation import mode_padding
+from admm_jax.operators.correlation import correlate_lax, mode_padding, reversed_taps
 
 Shape = tuple[int, ...]
 
@@ -36,6 +38,36 @@ ELSEWHERE = {
     **{"constant": "zero", "fill": "zero", "wrap": "circular", "periodic": "circular"},
     **{"symmetric": "reflect", "symm": "reflect", "edge": "replicate", "nearest": "replicate"},
 }  # what SciPy, NumPy and others call them
+
+
+def conv(x: Any, k: Any, mode: str = "same", boundary: str = "zero", axes: Any = None) -> Any:
+    """(k * x)_i = sum_a k_a x_{i-a} along axes: `scipy.signal.convolve(x, k, mode)` for each slice, its border by name.
+
+    Args:
+        x: A signal, an image or a volume, or several: channels, times, a batch lie along the axes not convolved.
+        k: Kernel, a constant of any size with one axis for each of `axes`; or with as many axes as x, one for each
+            slice: along the other axes it then has x's sizes.
+        mode: "full", "same" or "valid", as of `conv2d`.
+        boundary: What x is outside, along `axes`, as of `conv2d`.
+        axes: An axis or several, in increasing order, to which the axes of k belong. None is all; it has to be given
+            where x has more axes than k.
+
+    Raises:
+        ShapeError: an axis is out of range, the kernel does not fit to them, it is empty, or larger than x in mode
+            "valid".
+        DataError: axes are repeated or not in order; an unknown mode or boundary, or a boundary that mode "valid" would
+            never look at.
+        ExpressionError: the kernel holds a variable.
+    """
+    return _along_axes("conv", x, k, mode, boundary, axes)
+
+
+def corr(x: Any, k: Any, mode: str = "same", boundary: str = "zero", axes: Any = None) -> Any:
+    """sum_a k_a x_{i+a} along axes: the correlation of each slice, centred as `scipy.signal.correlate2d` does.
+
+    Arguments and errors are those of `conv`.
+    """
+    return _along_axes("corr", x, k, mode, boundary, axes)
 
 
 def conv2d(x: Any, k: Any, mode: str = "same", boundary: str = "zero") -> Any:
@@ -70,9 +102,53 @@ def corr2d(x: Any, k: Any, mode: str = "same", boundary: str = "zero") -> Any:
     return _convolution("corr2d", x, k, mode, boundary)
 
 
+def _along_axes(op: str, x: Any, k: Any, mode: str, boundary: str, axes: Any) -> Any:
+    x, k = as_expr(x, f"the image of {op}"), as_constant(k, f"the kernel of {op}")
+    _check_border(op, mode, boundary)
+    if axes is None:
+        if x.ndim > k.ndim > 0:
+            raise ShapeError(
+                f"{op} of `{x}` of shape {x.shape} with a kernel of shape {k.shape} needs axes=: along which of the"
+                f" {x.ndim} axes it goes, the others being channels, times or a batch"
+            )
+        own = tuple(range(x.ndim))
+    else:
+        given = axes if isinstance(axes, tuple | list) else (axes,)
+        own = tuple(checked_axes(x, (axis,), op)[0] for axis in given)
+        if any(a >= b for a, b in pairwise(own)):
+            raise DataError(f"the axes of {op} must be different ones in increasing order, got {axes!r} for `{x}`")
+    if not own or k.ndim not in (len(own), x.ndim):
+        expected = f"{len(own)}" if len(own) == x.ndim else f"{len(own)}, or {x.ndim} for one of each slice"
+        raise ShapeError(f"the kernel of {op} along axes {own} must have as many axes, {expected}, got `{k}` of shape"
+                         f" {k.shape} for `{x}` of shape {x.shape}")  # fmt: skip
+    if k.size == 0 or x.size == 0:
+        raise ShapeError(f"{op} takes a non-empty image and kernel, got shapes {x.shape} and {k.shape}")
+    if k.ndim > len(own):
+        if any(k.shape[i] != x.shape[i] for i in range(x.ndim) if i not in own):
+            raise ShapeError(
+                f"the kernel of {op} with one for each slice must have the sizes of the image along the axes that are"
+                f" not among {own}: kernel `{k}` of shape {k.shape}, image `{x}` of shape {x.shape}"
+            )
+    _check_fits(op, x, k, mode, own)
+    return apply(op, (x, k), _result(x.shape, k.shape, mode, own), mode=mode, boundary=boundary, axes=own)
+
+
 def _convolution(op: str, x: Any, k: Any, mode: str, boundary: str) -> Any:
     x = as_expr(x, f"the image of {op}")
     k = as_constant(k, f"the kernel of {op}")
+    _check_border(op, mode, boundary)
+    if x.ndim != 2:
+        hint = f"{ONE_IMAGE}; or write {op[:4]}(x, k, axes=...)" if x.ndim == 3 else ""
+        raise ShapeError(f"the image of {op} must be 2-D, got `{x}` of shape {x.shape}{hint}")
+    if k.ndim != 2:
+        raise ShapeError(f"the kernel of {op} must be 2-D, got `{k}` of shape {k.shape}")
+    if k.size == 0 or x.size == 0:
+        raise ShapeError(f"{op} takes a non-empty image and kernel, got shapes {x.shape} and {k.shape}")
+    _check_fits(op, x, k, mode, (0, 1))
+    return apply(op, (x, k), out_shape(x.shape, k.shape, mode), mode=mode, boundary=boundary)
+
+
+def _check_border(op: str, mode: str, boundary: str) -> None:
     if mode not in MODES:
         raise DataError(f"the mode of {op} must be 'full', 'same' or 'valid', got {mode!r}")
     if boundary not in BOUNDARIES:
@@ -85,19 +161,30 @@ def _convolution(op: str, x: Any, k: Any, mode: str, boundary: str) -> Any:
             f"{op} in mode 'valid' never looks outside the image, where boundary={boundary!r} would say what there is:"
             " leave it out, or take the mode 'same'"
         )
-    if x.ndim != 2:
-        hint = ONE_IMAGE if x.ndim == 3 else ""
-        raise ShapeError(f"the image of {op} must be 2-D, got `{x}` of shape {x.shape}{hint}")
-    if k.ndim != 2:
-        raise ShapeError(f"the kernel of {op} must be 2-D, got `{k}` of shape {k.shape}")
-    if k.size == 0 or x.size == 0:
-        raise ShapeError(f"{op} takes a non-empty image and kernel, got shapes {x.shape} and {k.shape}")
-    if mode == "valid" and any(p > n for p, n in zip(k.shape, x.shape, strict=True)):
+
+
+def _check_fits(op: str, x: Expr, k: Expr, mode: str, axes: Shape) -> None:
+    image, kernel = (tuple(shape) for shape in (_of(x.shape, axes), _kernel_shape(k.shape, axes)))
+    if mode == "valid" and any(p > n for p, n in zip(kernel, image, strict=True)):
         raise ShapeError(
             f"the kernel of {op} is larger than the image in mode 'valid': kernel `{k}` of shape {k.shape},"
             f" image `{x}` of shape {x.shape}"
         )
-    return apply(op, (x, k), out_shape(x.shape, k.shape, mode), mode=mode, boundary=boundary)
+
+
+def _of(shape: Shape, axes: Shape) -> Shape:
+    return tuple(shape[axis] for axis in axes)
+
+
+def _kernel_shape(kernel: Shape, axes: Shape) -> Shape:
+    """The sizes of a kernel along the axes, whether it is one for all slices or has one for each."""
+    return kernel if len(kernel) == len(axes) else _of(kernel, axes)
+
+
+def _result(x: Shape, k: Shape, mode: str, axes: Shape) -> Shape:
+    """The shape of the result of x along the axes."""
+    own = dict(zip(axes, out_shape(_of(x, axes), _kernel_shape(k, axes), mode), strict=True))
+    return tuple(own.get(i, n) for i, n in enumerate(x))
 
 
 def out_shape(x: Shape, k: Shape, mode: str) -> Shape:
@@ -111,127 +198,164 @@ def out_shape(x: Shape, k: Shape, mode: str) -> Shape:
 def _start(k: Shape, mode: str, flip: bool) -> Shape:
     """Where the result begins in the full one, for a kernel of this shape; `flip` is true of a convolution."""
     if mode == "full":
-        return (0, 0)
+        return (0,) * len(k)
     if mode == "valid":
         return tuple(p - 1 for p in k)
     return tuple((p - 1) // 2 if flip else p // 2 for p in k)
 
 
-def _windows(x: Any, k: Any, xp: Any) -> Any:
-    """out[i, j] = sum_{p, q} k[p, q] x[i + p, j + q] wherever the kernel lies inside x."""
-    rows, cols = (n - p + 1 for n, p in zip(x.shape, k.shape, strict=True))
+def _inward(x: Any, k: Any, axes: Shape, xp: Any) -> tuple[Any, Any]:
+    """x and k with the convolved axes as the last ones."""
+    last = tuple(range(-len(axes), 0))
+    if axes != tuple(range(x.ndim - len(axes), x.ndim)):
+        x = xp.moveaxis(x, axes, last)
+    return x, k if k.ndim == len(axes) else xp.moveaxis(k, axes, last)
+
+
+def _outward(x: Any, axes: Shape, xp: Any) -> Any:
+    return xp.moveaxis(x, tuple(range(-len(axes), 0)), axes)
+
+
+def _windows(x: Any, k: Any, d: int, xp: Any) -> Any:
+    """out[i] = sum_a k[a] x[i + a] along the last d axes, wherever the kernel lies inside x."""
     if xp is not np:
-        out = jax.lax.conv(x[None, None], k[None, None], (1, 1), "VALID", precision=jax.lax.Precision.HIGHEST)
-        return out[0, 0]
-    out = np.zeros((rows, cols))
-    for p in range(k.shape[0]):
-        for q in range(k.shape[1]):
-            out += k[p, q] * x[p : p + rows, q : q + cols]
+        return correlate_lax(x, k, ((0, 0),) * d)
+    kernel = k.shape[k.ndim - d :]
+    shape = tuple(n - p + 1 for n, p in zip(x.shape[x.ndim - d :], kernel, strict=True))
+    out = np.zeros((*x.shape[: x.ndim - d], *shape))
+    for a in np.ndindex(*kernel):
+        tap = k[(..., *a)]
+        window = tuple(slice(i, i + n) for i, n in zip(a, shape, strict=True))
+        out += (tap if tap.ndim == 0 else tap.reshape(tap.shape + (1,) * d)) * x[(..., *window)]
     return out
 
 
+def _around(x: Any, d: int, pads: Any, xp: Any) -> Any:
+    return xp.pad(x, [(0, 0)] * (x.ndim - d) + list(pads))
+
+
 def convolve(x: Any, k: Any, mode: str, flip: bool, xp: Any) -> Any:
-    """The convolution or correlation of plain arrays.
+    """The convolution or correlation of plain arrays, along the last axes of x.
 
     Args:
-        x: (m, n).
-        k: (p, q).
+        x: (..., m, n).
+        k: (p, q), or with as many axes as x where each slice has its own, see `convolve_along`.
         mode: "full", "same" or "valid".
         flip: True for the convolution, false for the correlation.
         xp: numpy or jax.numpy.
     """
-    shape, start = out_shape(x.shape, k.shape, mode), _start(k.shape, mode, flip)
-    kernel = k[::-1, ::-1] if flip else k
-    if x.size < k.size:  # the full convolution commutes: let the smaller array be the one that is slid
-        x, kernel = kernel[::-1, ::-1], x[::-1, ::-1]
-    padded = xp.pad(x, [(p - 1, p - 1) for p in kernel.shape])
-    full = _windows(padded, kernel, xp)
-    return full[tuple(slice(s, s + n) for s, n in zip(start, shape, strict=True))]
+    return convolve_along(x, k, k.ndim, mode, flip, xp)
+
+
+def convolve_along(x: Any, k: Any, d: int, mode: str, flip: bool, xp: Any) -> Any:
+    """`convolve` along the last `d` axes."""
+    image, own = x.shape[x.ndim - d :], k.shape[k.ndim - d :]
+    shape, start = out_shape(image, own, mode), _start(own, mode, flip)
+    kernel = reversed_taps(k, d) if flip else k
+    if x.ndim == d and x.size < k.size:  # the full convolution commutes: let the smaller array be the one that is slid
+        x, kernel = reversed_taps(kernel, d), reversed_taps(x, d)
+    padded = _around(x, d, [(p - 1, p - 1) for p in kernel.shape[kernel.ndim - d :]], xp)
+    full = _windows(padded, kernel, d, xp)
+    return full[(..., *(slice(s, s + n) for s, n in zip(start, shape, strict=True)))]
 
 
 def convolve_adjoint(y: Any, k: Any, x_shape: Shape, mode: str, flip: bool, xp: Any) -> Any:
-    """The adjoint of `convolve` as a linear map of x.
+    """The adjoint of `convolve_along` as a linear map of x.
 
     Args:
         y: Of the shape of the result.
-        k: (p, q).
-        x_shape: (m, n).
+        k: (p, q), or with one for each slice.
+        x_shape: (m, n), of a slice.
         mode: As of `convolve`.
         flip: As of `convolve`.
         xp: numpy or jax.numpy.
     """
-    start = _start(k.shape, mode, flip)
-    full = out_shape(x_shape, k.shape, "full")
-    pad = [(s, n - s - m) for s, n, m in zip(start, full, y.shape, strict=True)]
-    return _windows(xp.pad(y, pad), k if flip else k[::-1, ::-1], xp)
+    d = len(x_shape)
+    own = k.shape[k.ndim - d :]
+    start, full = _start(own, mode, flip), out_shape(x_shape, own, "full")
+    pad = [(s, n - s - m) for s, n, m in zip(start, full, y.shape[y.ndim - d :], strict=True)]
+    return _windows(_around(y, d, pad, xp), k if flip else reversed_taps(k, d), d, xp)
 
 
 def _value(flip: bool) -> Any:
-    def value(xp: Any, x: Any, k: Any, *, mode: str, boundary: str) -> Any:
+    def value(xp: Any, x: Any, k: Any, *, mode: str, boundary: str, axes: Shape = (0, 1)) -> Any:
+        x, k = _inward(x, k, axes, xp)
+        d = len(axes)
         if boundary == "zero":
-            return convolve(x, k, mode, flip, xp)
-        around = extend(x, mode_padding(k.shape, mode, flip), NUMPYS[boundary], xp)
-        return _windows(around, k[::-1, ::-1] if flip else k, xp)
+            return _outward(convolve_along(x, k, d, mode, flip, xp), axes, xp)
+        padding = ((0, 0),) * (x.ndim - d) + mode_padding(k.shape[k.ndim - d :], mode, flip)
+        around = extend(x, padding, NUMPYS[boundary], xp)
+        return _outward(_windows(around, reversed_taps(k, d) if flip else k, d, xp), axes, xp)
 
     return value
 
 
+def _axes(e: Expr) -> Shape:
+    return e.attrs.get("axes", (0, 1))
+
+
+def _flips(e: Expr) -> bool:
+    return e.op in ("conv", "conv2d")
+
+
 def _border(e: Expr) -> Border:
     """What is put around the image."""
-    (x, k), flip = e.args, e.op == "conv2d"
-    p, q = k.shape
-    return Border(x.shape, mode_padding((p, q), e.attrs["mode"], flip), NUMPYS[e.attrs["boundary"]])
+    (x, k), axes = e.args, _axes(e)
+    own = dict(zip(axes, mode_padding(_kernel_shape(k.shape, axes), e.attrs["mode"], _flips(e)), strict=True))
+    return Border(x.shape, tuple(own.get(i, (0, 0)) for i in range(x.ndim)), NUMPYS[e.attrs["boundary"]])
 
 
 def _linear(e: Expr, i: int, values: Values) -> tuple[Any, ...]:
-    kernel, flip, mode = values.dense(e.args[1]), e.op == "conv2d", e.attrs["mode"]
+    kernel, flip, mode, axes = values.dense(e.args[1]), _flips(e), e.attrs["mode"], _axes(e)
     circular = e.attrs["boundary"] == "circular" and mode == "same"
     if circular or e.attrs["boundary"] == "zero":
-        return (Conv2D(kernel, e.args[0].shape, mode, flip, circular=circular),)
+        return (Conv2D(kernel, e.args[0].shape, mode, flip, circular=circular, axes=axes),)
     border = _border(e)
-    return border, Conv2D(kernel, border.out_shape, "valid", flip)
+    return border, Conv2D(kernel, border.out_shape, "valid", flip, axes=axes)
 
 
 def _adjoint(e: Expr, i: int, y: Any, values: Values) -> Any:
-    full, shape = values.xp.broadcast_to(y, e.shape), e.args[0].shape
-    kernel, flip = values.dense(e.args[1]), e.op == "conv2d"
+    xp, axes, shape = values.xp, _axes(e), e.args[0].shape
+    full, kernel = _inward(xp.broadcast_to(y, e.shape), values.dense(e.args[1]), axes, xp)
+    flip = _flips(e)
     if e.attrs["boundary"] == "zero":
-        return convolve_adjoint(full, kernel, shape, e.attrs["mode"], flip, values.xp)
+        back = convolve_adjoint(full, kernel, _of(shape, axes), e.attrs["mode"], flip, xp)
+        return _outward(back, axes, xp)
     border = _border(e)
-    around = convolve_adjoint(full, kernel, border.out_shape, "valid", flip, values.xp)
-    return fold(around, shape, border.width, border.mode, values.xp)
+    around = convolve_adjoint(full, kernel, _of(border.out_shape, axes), "valid", flip, xp)
+    return fold(_outward(around, axes, xp), shape, border.width, border.mode, xp)
 
 
 def _options(e: Expr) -> str:
     boundary = e.attrs["boundary"]
-    return f', "{e.attrs["mode"]}"' + ("" if boundary == "zero" else f', boundary="{boundary}"')
+    axes = e.attrs.get("axes", ())
+    along = "" if len(axes) in (0, e.ndim) else f", axes={axes[0] if len(axes) == 1 else axes}"
+    return f', "{e.attrs["mode"]}"' + ("" if boundary == "zero" else f', boundary="{boundary}"') + along
 
 
 def _latex(symbol: str) -> Any:
     def latex(e: Expr, printer: Printer) -> str:
         boundary = e.attrs["boundary"]
-        below = "" if boundary == "zero" else rf"_{{\mathrm{{{boundary}}}}}"
+        axes = e.attrs.get("axes", ())
+        marks = [] if len(axes) in (0, e.ndim) else [", ".join(str(axis + 1) for axis in axes)]
+        marks += [] if boundary == "zero" else [rf"\mathrm{{{boundary}}}"]
+        below = "" if not marks else f"_{{{', '.join(marks)}}}"
         return f"{printer.wrap(e.args[1], NEGATION)} {symbol}{below} {printer.wrap(e.args[0], NEGATION)}"
 
     return latex
 
 
-CONV2D = Operation(
-    "conv2d",
-    value=_value(True),
-    sign=sign_of_product,
-    options=_options,
-    latex=_latex("*"),
-    linear=_linear,
-    adjoint=_adjoint,
-)
+def _record(name: str, flip: bool) -> Operation:
+    return Operation(
+        name,
+        value=_value(flip),
+        sign=sign_of_product,
+        options=_options,
+        latex=_latex("*" if flip else r"\star"),
+        linear=_linear,
+        adjoint=_adjoint,
+    )
 
-CORR2D = Operation(
-    "corr2d",
-    value=_value(False),
-    sign=sign_of_product,
-    options=_options,
-    latex=_latex(r"\star"),
-    linear=_linear,
-    adjoint=_adjoint,
-)
+
+CONV, CORR = _record("conv", True), _record("corr", False)
+CONV2D, CORR2D = _record("conv2d", True), _record("corr2d", False)

@@ -1,4 +1,4 @@
-"""`tv2d` and `tv1d`: total variation of images and signals."""
+"""`tv`, `tv2d` and `tv1d`: total variation of volumes, images with channels, images and signals."""
 
 from __future__ import annotations
 
@@ -13,12 +13,86 @@ from admm_jax.canonicalize.values import Values
 from admm_jax.errors import DataError, ShapeError
 from admm_jax.expressions.build import apply, as_constant
 from admm_jax.expressions.data import ONE_IMAGE
-from admm_jax.expressions.node import Expr, as_expr
+from admm_jax.expressions.node import Expr, as_expr, checked_axes
 from admm_jax.expressions.operation import Operation, always_nonnegative
 from admm_jax.expressions.printing import Printer, text
-from admm_jax.operators.base import Difference, Scale
+from admm_jax.operators.base import Scale
+from admm_jax.operators.difference import Difference
 from admm_jax.prox.functions import GroupL2, L1Ball, L2Ball
 from admm_jax.prox.total_variation import TotalVariation
+
+
+def tv(
+    x: Any, p: int = 1, axes: Any = None, spacing: Any = None, weight: Any = None, channel_axis: int | None = None
+) -> Any:
+    """Total variation by differences d_a = (x_{i+1} - x_i) / h_a along `axes`, zero beyond the last entry.
+
+    p = 1: sum_i w_i sum_a |d_a|_i;  p = 2: sum_i w_i (sum_a d_a^2)_i^(1/2), over all entries i. With `channel_axis` and
+    p = 2 the inner sum is over the channels too, and i goes over pixels: edges of a colour image then lie where they
+    lie in the other colours (Bresson & Chan, Inverse Probl. Imaging 2 (2008)).
+
+    Args:
+        x: A signal, an image, a volume, or several of them: all axes that are not among `axes` count one by one.
+        p: 1 (anisotropic) or 2 (isotropic).
+        axes: An axis or several; None is all but `channel_axis`.
+        spacing: h, the distance of neighbours: a number > 0, or one for each axis; None is 1.
+        weight: Constant factor >= 0: a scalar or one for each entry, of x's shape; for p = 1 also for each difference,
+            (number of axes, *x's shape). With `channel_axis` one for each pixel, of x's shape without it; then, for
+            p = 2, only this. None is 1.
+        channel_axis: Of the channels.
+
+    Raises:
+        ShapeError: x is a scalar, an axis is out of range, or the weight does not fit.
+        DataError: p is neither 1 nor 2; axes are repeated or hold `channel_axis`; spacing does not fit or is not > 0.
+    """
+    x = as_expr(x, "the argument of tv")
+    _check_p("tv", p)
+    channel = None if channel_axis is None else checked_axes(x, (channel_axis,), "tv")[0]
+    if axes is None:
+        axes = tuple(i for i in range(x.ndim) if i != channel)
+    own, h = edges_of("tv", x, axes, spacing)
+    if channel in own:
+        raise DataError(f"the axes of tv must not hold its channel_axis {channel_axis}, got axes={axes!r}")
+    shapes = [()] if channel is None else [(), tuple(n for i, n in enumerate(x.shape) if i != channel)]
+    shapes += [x.shape] if channel is None or p == 1 else []
+    shapes += [(len(own), *x.shape)] if p == 1 else []
+    return _total_variation("tv", x, p, weight, shapes, axes=own, spacing=h, channel=channel)
+
+
+def edges_of(op: str, x: Expr, axes: Any, spacing: Any) -> tuple[tuple[int, ...], tuple[float, ...]]:
+    """(axes, spacing) as of `tv`, from 0 and one number for each axis.
+
+    Args:
+        op: What to call the function in an error.
+        x: Its argument.
+        axes: An int or several; None is all.
+        spacing: A number or one for each axis; None is 1.
+
+    Raises:
+        ShapeError: x is a scalar, or an axis is out of range.
+        DataError: axes are repeated; spacing does not fit, or is not > 0.
+    """
+    if x.ndim == 0:
+        raise ShapeError(f"{op} takes an array with neighbours, got the scalar `{x}`")
+    given = range(x.ndim) if axes is None else axes if isinstance(axes, tuple | list) else (axes,)
+    own = tuple(checked_axes(x, (axis,), op)[0] for axis in given)
+    if not own:
+        raise ShapeError(f"{op} takes at least one axis, got {axes!r} for `{x}` of shape {x.shape}")
+    if len(set(own)) < len(own):
+        raise DataError(f"the axes of {op} must be different ones, got {axes!r} for `{x}` of shape {x.shape}")
+    if spacing is None:
+        return own, (1.0,) * len(own)
+    try:
+        h = np.asarray(spacing, np.float64)
+    except (TypeError, ValueError):
+        raise DataError(
+            f"the spacing of {op} must be numbers, known where the model is written, got {spacing!r:.60}"
+        ) from None
+    if h.shape not in ((), (len(own),)):
+        raise DataError(f"the spacing of {op} must be one number or {len(own)}, one for each axis, got {spacing!r:.60}")
+    if not np.all(np.isfinite(h) & (h > 0)):
+        raise DataError(f"the spacing of {op} must be > 0, got {spacing!r:.60}")
+    return own, tuple(float(value) for value in np.broadcast_to(h, (len(own),)))
 
 
 def tv2d(x: Any, p: int = 1, weight: Any = None) -> Any:
@@ -71,7 +145,7 @@ def _check_p(op: str, p: Any) -> None:
         raise DataError(f"p of {op} must be 1 or 2, got {p!r}")
 
 
-def _total_variation(op: str, x: Expr, p: int, weight: Any, shapes: list[tuple[int, ...]]) -> Any:
+def _total_variation(op: str, x: Expr, p: int, weight: Any, shapes: list[tuple[int, ...]], **attrs: Any) -> Any:
     args = (x,)
     if weight is not None:
         weight = as_constant(weight, f"the weight of {op}")
@@ -79,21 +153,46 @@ def _total_variation(op: str, x: Expr, p: int, weight: Any, shapes: list[tuple[i
             expected = " or ".join(map(str, shapes))
             raise ShapeError(f"the weight of {op}({x}) must have shape {expected}, got `{weight}` of {weight.shape}")
         args = (x, weight)
-    return apply(op, args, (), p=int(p))
+    return apply(op, args, (), p=int(p), **attrs)
 
 
-def _differences(xp: Any, x: Any) -> Any:
-    """Forward differences along each axis, stacked first; zero beyond the last entry."""
-    pads = [[(0, int(i == axis)) for i in range(x.ndim)] for axis in range(x.ndim)]
-    return xp.stack([xp.pad(xp.diff(x, axis=axis), pads[axis]) for axis in range(x.ndim)])
+def differences(xp: Any, x: Any, axes: tuple[int, ...] | None = None, spacing: tuple[float, ...] | None = None) -> Any:
+    """Forward differences along `axes` over `spacing`, stacked first; zero beyond the last entry.
+
+    Args:
+        xp: numpy or jax.numpy.
+        x: An array.
+        axes: None is all.
+        spacing: One number for each axis; None is 1.
+    """
+    axes = tuple(range(x.ndim)) if axes is None else axes
+    spacing = (1.0,) * len(axes) if spacing is None else spacing
+    pads = [[(0, int(i == axis)) for i in range(x.ndim)] for axis in axes]
+    parts = zip(axes, spacing, pads, strict=True)
+    return xp.stack([xp.pad(xp.diff(x, axis=axis), pad) / h for axis, h, pad in parts])
+
+
+def _value(
+    xp: Any,
+    x: Any,
+    weight: Any = None,
+    *,
+    p: int,
+    axes: tuple[int, ...],
+    spacing: tuple[float, ...],
+    channel: int | None,
+) -> Any:
+    d = differences(xp, x, axes, spacing)
+    by_pixel = weight is not None and channel is not None and weight.ndim == x.ndim - 1 and weight.ndim > 0
+    if p == 1:
+        weight = xp.expand_dims(weight, channel) if by_pixel else weight
+        return xp.sum(xp.abs(d) if weight is None else weight * xp.abs(d))
+    lengths = xp.sqrt(xp.sum(d * d, axis=0 if channel is None else (0, 1 + channel)))
+    return xp.sum(lengths if weight is None else weight * lengths)
 
 
 def _value_2d(xp: Any, x: Any, weight: Any = None, *, p: int) -> Any:
-    d = _differences(xp, x)
-    if p == 1:
-        return xp.sum(xp.abs(d) if weight is None else weight * xp.abs(d))
-    lengths = xp.sqrt(xp.sum(d * d, axis=0))
-    return xp.sum(lengths if weight is None else weight * lengths)
+    return _value(xp, x, weight, p=p, axes=(0, 1), spacing=(1.0, 1.0), channel=None)
 
 
 def _value_1d(xp: Any, x: Any, weight: Any = None, *, p: int) -> Any:
@@ -104,6 +203,25 @@ def _value_1d(xp: Any, x: Any, weight: Any = None, *, p: int) -> Any:
 
 def _options(e: Expr) -> str:
     return ", p=2" if e.attrs["p"] == 2 else ""
+
+
+def written_edges(e: Expr, usual: tuple[int, ...]) -> str:
+    """The arguments `axes`, where they are not the usual ones, and `spacing`, where it is not one."""
+    axes, spacing = e.attrs["axes"], e.attrs["spacing"]
+    along = "" if axes == usual else f", axes={axes[0] if len(axes) == 1 else axes}"
+    if set(spacing) == {1.0}:
+        return along
+    shown = tuple(float(f"{h:.6g}") for h in spacing)
+    return f"{along}, spacing={shown[0] if len(shown) == 1 else shown}"
+
+
+def _text(e: Expr, printer: Printer) -> str:
+    """As it is written, without what is not given."""
+    x, channel = e.args[0], e.attrs["channel"]
+    out = printer.show(x) + _options(e) + written_edges(e, tuple(i for i in range(x.ndim) if i != channel))
+    if len(e.args) == 2:
+        out += f", weight={printer.show(e.args[1])}"
+    return f"tv({out}{'' if channel is None else f', channel_axis={channel}'})"
 
 
 def _latex(e: Expr, printer: Printer) -> str:
@@ -119,17 +237,47 @@ def _objective(e: Expr, coefficient: Coefficient, assembly: Assembly) -> None:
     if e.op == "tv1d" and e.attrs["p"] == 2:
         assembly.penalise(GroupL2(scale, (0, 1)), _weighted_differences(argument, weight, assembly.values), label)
     else:
-        assembly.penalise(TotalVariation(scale * weight, e.attrs["p"]), argument, label)
+        assembly.penalise(_function(e, scale * weight, assembly.values), argument, label)
+
+
+def _function(e: Expr, weight: Any, values: Values) -> TotalVariation:
+    """w TV; `weight` has one of the shapes of the atom."""
+    p, ndim = e.attrs["p"], e.args[0].ndim
+    axes, spacing, channel = (e.attrs.get(name) for name in ("axes", "spacing", "channel"))
+    if e.op != "tv":
+        return TotalVariation(weight, p)
+    axes = None if axes == tuple(range(ndim)) else axes
+    if _together(e):
+        return TotalVariation(weight, 2, axes, None if set(spacing) == {1.0} else spacing, channel)
+    return TotalVariation(_by_edge(e, weight, values), 1, axes)
+
+
+def _together(e: Expr) -> bool:
+    """Whether differences count together at all."""
+    return e.attrs["p"] == 2 and (e.op != "tv" or len(e.attrs["axes"]) > 1 or e.attrs["channel"] is not None)
+
+
+def _by_edge(e: Expr, weight: Any, values: Values) -> Any:
+    """w / h of `tv`, broadcasting to the differences."""
+    ndim, channel, spacing = e.args[0].ndim, e.attrs["channel"], e.attrs["spacing"]
+    if channel is not None and weight.ndim == ndim - 1 and weight.ndim > 0:
+        weight = values.xp.expand_dims(weight, channel)
+    if set(spacing) == {1.0}:
+        return weight
+    inverse = 1 / np.reshape(np.asarray(spacing, values.dtype), (-1,) + (1,) * ndim)
+    return weight * inverse
 
 
 def _level(e: Expr, sense: str, bound: Any, limit: Limit) -> None:
     """TV(a) <= r as a ball of the differences, which the isotropic one of images is not."""
     limit.require(e, sense, "<=")
-    if e.op == "tv2d" and e.attrs["p"] == 2:
+    if e.op != "tv1d" and _together(e):
         raise limit.refuse(f"has no rule: `{e}` can be bounded for p=1 only")
     radius, values = limit.radius(e, bound), limit.values
-    image = _weighted_differences(limit.assembly.affine(e.args[0]), _weight(e, values), values)
-    limit.ball(L1Ball if e.attrs["p"] == 1 else L2Ball, image, radius)
+    weight, axes = _weight(e, values), e.attrs.get("axes")
+    weight = _by_edge(e, weight, values) if e.op == "tv" else weight
+    image = _weighted_differences(limit.assembly.affine(e.args[0]), weight, values, axes)
+    limit.ball(L2Ball if e.op == "tv1d" and e.attrs["p"] == 2 else L1Ball, image, radius)
 
 
 def _weight(e: Expr, values: Values) -> Any:
@@ -144,16 +292,26 @@ def _weight(e: Expr, values: Values) -> Any:
     return values.xp.pad(weight, (0, 1)) if short else weight
 
 
-def _weighted_differences(argument: Affine, weight: Any, values: Values) -> Affine:
-    """The weighted differences w D a, shape (ndim, *shape)."""
-    shape = argument.shape
-    lifted = (len(shape), *shape)
+def _weighted_differences(argument: Affine, weight: Any, values: Values, axes: tuple[int, ...] | None = None) -> Affine:
+    """The weighted differences w D a along `axes`, stacked first; None is all axes."""
+    difference = Difference(argument.shape, axes)  # pyright: ignore[reportArgumentType]
+    lifted = difference.out_shape
     factor = weight if weight.ndim in (0, len(lifted)) else weight[None]
     offset = None
     if argument.offset is not None:
-        offset = factor * _differences(values.xp, argument.full_offset(values))
-    return Affine(argument.then(Difference(shape), Scale(factor, lifted)), offset, lifted)
+        offset = factor * differences(values.xp, argument.full_offset(values), axes)
+    return Affine(argument.then(difference, Scale(factor, lifted)), offset, lifted)
 
+
+TV = Operation(
+    "tv",
+    value=_value,
+    sign=always_nonnegative,
+    text=_text,
+    latex=_latex,
+    objective=_objective,
+    level=_level,
+)
 
 TV2D = Operation(
     "tv2d",

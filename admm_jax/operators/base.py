@@ -11,14 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from admm_jax.operators.contract import Magnitude, Operator, Shape
+from admm_jax.operators.contract import Operator, Shape
 from admm_jax.operators.stacked import Gather, Stacks, each, stack
 from admm_jax.precision import full_precision
 from admm_jax.pytree import pytree_dataclass, static
 
 __all__ = [
     "Broadcast",
-    "Difference",
     "Index",
     "MatMul",
     "Operator",
@@ -303,81 +302,3 @@ class SparseMatMul(_Products):
 
     def describe(self, inner: str) -> str:
         return f"S @ {inner}"
-
-
-@pytree_dataclass
-class Difference(Stacks):
-    """x -> forward differences along each axis, stacked first: shape (ndim, *in_shape).
-
-    The difference beyond the last row, column or entry is zero, so every pixel has its own pair.
-    """
-
-    in_shape: Shape = static()
-
-    @property
-    def out_shape(self) -> Shape:
-        return (len(self.in_shape), *self.in_shape)
-
-    def __call__(self, x: Array) -> Array:
-        def along(axis: int) -> Array:
-            pad = [(0, int(i == axis)) for i in range(x.ndim)]
-            return jnp.pad(jnp.diff(x, axis=axis), pad)
-
-        return jnp.stack([along(axis) for axis in range(x.ndim)])
-
-    def adjoint(self, y: Array) -> Array:
-        def along(axis: int) -> Array:
-            inner = y[axis]
-            inner = inner[tuple(slice(0, -1) if i == axis else slice(None) for i in range(inner.ndim))]
-            before = [(int(i == axis), 0) for i in range(inner.ndim)]
-            after = [(0, int(i == axis)) for i in range(inner.ndim)]
-            return jnp.pad(inner, before) - jnp.pad(inner, after)
-
-        out = along(0)
-        for axis in range(1, len(self.in_shape)):
-            out = out + along(axis)
-        return out
-
-    def magnitude(self) -> Magnitude:
-        return _SumOfNeighbours(self.in_shape)
-
-    def rounded(self, value: Array, error: Array, out: Array) -> Array:
-        return self.magnitude()(error) + jnp.finfo(out.dtype).eps * jnp.abs(out)
-
-    @property
-    def is_difference(self) -> bool:
-        return True
-
-    def gram_symbol(self, periods: tuple[int, int]) -> np.ndarray | None:
-        if len(self.in_shape) != 2:
-            return None
-        rows = 2 - 2 * np.cos(2 * np.pi * np.fft.fftfreq(periods[0]))
-        columns = 2 - 2 * np.cos(2 * np.pi * np.fft.rfftfreq(periods[1]))
-        return rows[:, None] + columns[None]
-
-    def describe(self, inner: str) -> str:
-        return f"D {inner}"
-
-
-@pytree_dataclass
-class _SumOfNeighbours:
-    """|D|: the sum of two neighbours where `Difference` has their difference, and zero where it has none."""
-
-    in_shape: Shape = static()
-
-    def __call__(self, x: Array) -> Array:
-        def along(axis: int) -> Array:
-            first = jax.lax.slice_in_dim(x, 0, x.shape[axis] - 1, axis=axis)
-            second = jax.lax.slice_in_dim(x, 1, x.shape[axis], axis=axis)
-            return jnp.pad(first + second, [(0, int(i == axis)) for i in range(x.ndim)])
-
-        return jnp.stack([along(axis) for axis in range(len(self.in_shape))])
-
-    def adjoint(self, y: Array) -> Array:
-        def along(axis: int) -> Array:
-            inner = jax.lax.slice_in_dim(y[axis], 0, y.shape[axis + 1] - 1, axis=axis)
-            before = [(int(i == axis), 0) for i in range(inner.ndim)]
-            after = [(0, int(i == axis)) for i in range(inner.ndim)]
-            return jnp.pad(inner, before) + jnp.pad(inner, after)
-
-        return jnp.sum(jnp.stack([along(axis) for axis in range(len(self.in_shape))]), axis=0)

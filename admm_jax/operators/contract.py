@@ -108,22 +108,26 @@ class Operator(Protocol):
         ...
 
     @property
-    def is_difference(self) -> bool:
-        """Whether A x are the forward differences along each axis, as `Difference` has them."""
+    def edge_length(self) -> float | None:
+        """The largest h, if A x are forward differences along all axes, each over its h, as `Difference` has them."""
+        ...
+
+    def gram_diagonal(self, weight: Array) -> Array | None:
+        """The diagonal of A^T W A, W the diagonal matrix of `weight`, which has the shape of A x; None: not known."""
         ...
 
     @property
     def convolution(self) -> Window | None:
-        """What there is to know of a 2-D convolution, zero outside or circular, if it is one: symbol, taps, padding."""
+        """What there is to know of a convolution, zero outside or circular, if it is one: symbol, taps, padding."""
         ...
 
     @property
     def circular_symbol(self) -> Array | None:
-        """S, if x -> F^-1 (S F x) with F of the shape of x: (periods[0], periods[1] // 2 + 1)."""
+        """S, if x -> F^-1 (S F x), F the transform along all axes of x or some (`CircularConv2D`)."""
         ...
 
-    def gram_symbol(self, periods: tuple[int, int]) -> np.ndarray | None:
-        """The symbol of A^T A on a periodic image, (periods[0], periods[1] // 2 + 1); at the border A^T A differs."""
+    def gram_symbol(self, periods: tuple[int, ...]) -> np.ndarray | None:
+        """The symbol of A^T A on a periodic array, (*periods[:-1], periods[-1] // 2 + 1); at the border it differs."""
         ...
 
     # how many are one
@@ -193,8 +197,11 @@ class Defaults:
         return False
 
     @property
-    def is_difference(self) -> bool:
-        return False
+    def edge_length(self) -> float | None:
+        return None
+
+    def gram_diagonal(self, weight: Array) -> Array | None:
+        return None
 
     @property
     def convolution(self) -> Window | None:
@@ -204,7 +211,7 @@ class Defaults:
     def circular_symbol(self) -> Array | None:
         return None
 
-    def gram_symbol(self, periods: tuple[int, int]) -> np.ndarray | None:
+    def gram_symbol(self, periods: tuple[int, ...]) -> np.ndarray | None:
         return None
 
     def likeness(self) -> Hashable | None:

@@ -1,4 +1,4 @@
-"""Two-dimensional convolution and correlation as linear operators: one meaning, several implementations.
+"""Convolution and correlation along axes as linear operators: one meaning, several implementations.
 
 `Conv2D` says what is meant; `plan_convolution` chooses, on the host, how it is done; `specialise` makes the operator
 that does it. All of them agree to rounding, and each adjoint is exact for its own implementation.
@@ -50,18 +50,22 @@ class Conv2D(Window):
     y[i, j] = sum_{a, b} k[a, b] x[i - a + s, j - b + t] for `flip=True` (s, t centre the mode's output), and
     y[i, j] = sum_{a, b} k[a, b] x[i + a - s, j + b - t], `scipy.signal.correlate2d(x, k, mode)`, for `flip=False`.
 
+    In other dimensions likewise, and slice by slice where x has other axes too.
+
     Args:
-        kernel: (p, q), any sizes, even ones too; the leaf.
+        kernel: (p, q), any sizes, even ones too; the leaf. With as many axes as x it has one for each slice, and the
+            sizes of x along the other axes.
         in_shape: (m, n).
         mode: "full", "same" or "valid".
         flip: true for convolution, false for correlation.
         implementation: "lax", "shift", "fft", "separable", "sparse", or "auto" for the fastest known for these sizes.
             "separable" and "sparse" need a kernel whose values are known when the operator is traced.
         circular: whether the image goes on periodically, in mode "same".
+        axes: in order, along which it goes; None is all.
 
     Raises:
-        ValueError: unknown mode or implementation; circular in another mode than "same"; kernel not 2-D, empty, or
-            larger than the image in mode "valid".
+        ValueError: unknown mode or implementation; circular in another mode than "same"; kernel of another dimension,
+            empty, or larger than the image in mode "valid".
     """
 
     kernel: Array
@@ -70,6 +74,7 @@ class Conv2D(Window):
     flip: bool = static()
     implementation: str = static(default="auto")
     circular: bool = static(default=False)
+    axes: tuple[int, ...] | None = static(default=None)
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
@@ -79,26 +84,39 @@ class Conv2D(Window):
             raise ValueError(f"Conv2D: implementation must be one of {expected}, got {self.implementation!r}")
         if self.circular and self.mode != "same":
             raise ValueError(f"Conv2D: a circular convolution has the mode 'same', got {self.mode!r}")
-        if len(self.in_shape) != 2 or 0 in self.in_shape:
-            raise ValueError(f"Conv2D: in_shape must be two positive numbers, got {self.in_shape}")
+        if not self.in_shape or 0 in self.in_shape:
+            raise ValueError(f"Conv2D: in_shape must be positive numbers, got {self.in_shape}")
+        if self.axes is not None and self.axes == tuple(range(len(self.in_shape))):
+            object.__setattr__(self, "axes", None)
 
     @property
-    def kernel_shape(self) -> tuple[int, int]:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def kernel_shape(self) -> Shape:  # pyright: ignore[reportIncompatibleVariableOverride]
         # Checked here and not at construction: a transformed operator carries leaves of other shapes.
-        shape = jnp.shape(self.kernel)
-        if len(shape) != 2 or 0 in shape:
-            raise ValueError(f"Conv2D: kernel must be a non-empty 2-D array, got shape {shape}")
-        if self.mode == "valid" and (shape[0] > self.in_shape[0] or shape[1] > self.in_shape[1]):
+        shape, d = jnp.shape(self.kernel), len(self.along)
+        if len(shape) not in (d, len(self.in_shape)) or 0 in shape:
+            raise ValueError(f"Conv2D: kernel must be a non-empty {d}-D array, got shape {shape}")
+        if len(shape) != d:
+            shape = tuple(shape[axis] for axis in self.along)
+        if self.mode == "valid" and any(p > n for p, n in zip(shape, self.image_shape, strict=True)):
             raise ValueError(
                 f"Conv2D: in mode 'valid' the kernel must fit in the image, got kernel {shape}, image {self.in_shape}"
             )
-        return shape[0], shape[1]
+        return shape
+
+    @property
+    def shared(self) -> bool:
+        """Whether all slices have one kernel."""
+        return len(jnp.shape(self.kernel)) == len(self.along)
+
+    @property
+    def known(self) -> np.ndarray | None:
+        """The kernel's values, where they can be looked at and all slices share them."""
+        return self.kernel if isinstance(self.kernel, np.ndarray) and self.shared else None
 
     @property
     def cost(self) -> float:
         """What an application costs by the fastest implementation, in taps (see `convolution_plan`)."""
-        known = self.kernel if isinstance(self.kernel, np.ndarray) else None
-        structure, platform = _structure(known, _float_dtype(self.kernel)), jax.default_backend()
+        structure, platform = _structure(self.known, _float_dtype(self.kernel)), jax.default_backend()
         name = self.implementation
         if name == "auto":
             name, _ = choose_implementation(self.image_shape, self.kernel_shape, platform, *structure)
@@ -107,15 +125,18 @@ class Conv2D(Window):
     @property
     def taps(self) -> Array:
         """The kernel as a correlation reads it."""
-        return self.kernel[::-1, ::-1] if self.flip else self.kernel
+        kernel, d = self.kernel, len(self.along)
+        if not self.shared:
+            xp: Any = np if isinstance(kernel, np.ndarray) else jnp
+            kernel = xp.moveaxis(kernel, self.along, tuple(range(-d, 0)))
+        return corr.reversed_taps(kernel, d) if self.flip else kernel
 
     @property
     def description(self) -> str:
         return self.described(NAMES[self.implementation])
 
     def faster(self, dtype: DTypeLike, platform: str) -> tuple[Operator, str]:
-        known = self.kernel if isinstance(self.kernel, np.ndarray) else None
-        name, reason = plan_convolution(self, dtype, platform, known)
+        name, reason = plan_convolution(self, dtype, platform, self.known)
         return replace(self, implementation=name), reason
 
     def prepared(self, dtype: DTypeLike) -> Operator:
@@ -126,16 +147,16 @@ class Conv2D(Window):
         if name in ("fft", "separable", "sparse"):
             return specialise(self, name)(x)
         apply = corr.correlate_lax if name == "lax" else corr.correlate_shift
-        x, padding = self.surrounded(x, self.padding)
-        return apply(x, self.taps, padding)
+        x, padding = self.surrounded(self.inward(x), self.padding)
+        return self.outward(apply(x, self.taps, padding))
 
     def adjoint(self, y: Array) -> Array:
         name = self._resolve(y)
         if name in ("fft", "separable", "sparse"):
             return specialise(self, name).adjoint(y)
         apply = corr.correlate_lax if name == "lax" else corr.correlate_shift
-        y, padding = self.surrounded(y, corr.adjoint_padding(self.kernel_shape, self.padding))
-        return apply(y, self.taps[::-1, ::-1], padding)
+        y, padding = self.surrounded(self.inward(y), corr.adjoint_padding(self.kernel_shape, self.padding))
+        return self.outward(apply(y, corr.reversed_taps(self.taps, len(self.along)), padding))
 
     def _resolve(self, x: Array) -> str:
         if self.implementation != "auto":
@@ -146,7 +167,7 @@ class Conv2D(Window):
 def with_spectrum(op: Conv2D) -> FFTConv2D:
     """`op` with the kernel's spectrum computed; traceable and differentiable in the kernel."""
     op = replace(op, kernel=_as_float(op.kernel, _float_dtype(op.kernel)))
-    return FFTConv2D(op.symbol(op.periods), op.in_shape, op.kernel_shape, op.mode, op.flip, op.circular)
+    return FFTConv2D(op.symbol(op.periods), op.in_shape, op.kernel_shape, op.mode, op.flip, op.circular, op.axes)
 
 
 def specialise(op: Conv2D, implementation: str, dtype: DTypeLike | None = None) -> Operator:
@@ -172,7 +193,9 @@ def specialise(op: Conv2D, implementation: str, dtype: DTypeLike | None = None) 
         raise ValueError(
             f"Conv2D: implementation {implementation!r} needs the kernel's values, but the kernel is traced"
         )
-    taps = np.asarray(op.kernel)[::-1, ::-1] if op.flip else np.asarray(op.kernel)
+    if not op.shared:
+        raise ValueError(f"Conv2D: implementation {implementation!r} needs one kernel for all slices")
+    taps = np.asarray(op.taps)
 
     def owned(values: np.ndarray, kind: DTypeLike) -> Any:
         return jnp.asarray(values, kind) if isinstance(op.kernel, jax.Array) else values.astype(kind)
@@ -183,13 +206,13 @@ def specialise(op: Conv2D, implementation: str, dtype: DTypeLike | None = None) 
         values = np.pad(taps[taps != 0], (0, fill))
         offsets = np.pad(offsets, ((0, fill), (0, 0)))
         leaves = owned(values, dtype), owned(offsets, np.int32)
-        return SparseConv2D(*leaves, op.in_shape, op.kernel_shape, op.mode, op.flip, op.circular)
+        return SparseConv2D(*leaves, op.in_shape, op.kernel_shape, op.mode, op.flip, op.circular, op.axes)
     factors = factorise(taps, dtype=dtype)
     if factors is None:
-        p, q = op.kernel_shape
-        raise ValueError(f"Conv2D: implementation 'separable' needs a kernel of rank 1 or 2, got {p}×{q} of more")
-    leaves = owned(factors[0], dtype), owned(factors[1], dtype)
-    return SeparableConv2D(*leaves, op.in_shape, op.mode, op.flip, op.circular)
+        size = "×".join(map(str, op.kernel_shape))
+        raise ValueError(f"Conv2D: implementation 'separable' needs a kernel of rank 1 or 2, got {size} of more")
+    leaves = tuple(owned(factor, dtype) for factor in factors)
+    return SeparableConv2D(leaves, op.in_shape, op.mode, op.flip, op.circular, op.axes)
 
 
 def plan_convolution(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from admm_jax.operators import correlation as corr
@@ -18,27 +20,56 @@ class Window(Defaults, ABC):
     """What shapes, mode and orientation say of any convolution, however it is done. It has no fields of its own."""
 
     in_shape: Shape
-    kernel_shape: tuple[int, int]
+    kernel_shape: Shape
     mode: str
     flip: bool
     circular: bool  # whether the image goes on periodically, and is not zero outside; in mode "same" only
+    axes: tuple[int, ...] | None  # in order, along which it goes; None is all. The others count slices.
 
     @property
-    def image_shape(self) -> tuple[int, int]:
-        return self.in_shape[0], self.in_shape[1]
+    def along(self) -> tuple[int, ...]:
+        """`axes`, numbered."""
+        return tuple(range(len(self.in_shape))) if self.axes is None else self.axes
+
+    @property
+    def image_shape(self) -> Shape:
+        """The shape of a slice."""
+        return tuple(self.in_shape[axis] for axis in self.along)
 
     @property
     def padding(self) -> corr.Padding:
         return corr.mode_padding(self.kernel_shape, self.mode, self.flip)
 
     @property
-    def out_shape(self) -> tuple[int, int]:
+    def result_shape(self) -> Shape:
+        """The shape of a slice of the result."""
         return corr.result_shape(self.image_shape, self.kernel_shape, self.padding)
+
+    @property
+    def out_shape(self) -> Shape:
+        return self.with_slices(self.result_shape)
+
+    def with_slices(self, shape: Shape) -> Shape:
+        """`in_shape` with another shape of its slices."""
+        own = dict(zip(self.along, shape, strict=True))
+        return tuple(own.get(i, n) for i, n in enumerate(self.in_shape))
+
+    def inward(self, x: Any) -> Any:
+        """x with the axes of a slice as its last ones."""
+        if self.axes is None:
+            return x
+        return jnp.moveaxis(x, self.axes, tuple(range(-len(self.axes), 0)))
+
+    def outward(self, x: Any) -> Any:
+        """The inverse of `inward`."""
+        if self.axes is None:
+            return x
+        return jnp.moveaxis(x, tuple(range(-len(self.axes), 0)), self.axes)
 
     @property
     @abstractmethod
     def taps(self) -> Array:
-        """(p, q), as a correlation reads them."""
+        """Of the shape of the kernel, as a correlation reads them; with the slices before, where each has its own."""
 
     @property
     def convolution(self) -> Window:
@@ -50,14 +81,14 @@ class Window(Defaults, ABC):
         return False
 
     @property
-    def periods(self) -> tuple[int, int]:
+    def periods(self) -> Shape:
         """Those that an FFT takes."""
         if self.circular:
             return self.image_shape
         return corr.fft_shape(self.image_shape, self.kernel_shape, self.padding)
 
     @property
-    def least_periods(self) -> tuple[int, int]:
+    def least_periods(self) -> Shape:
         """The periods from which on the periodic convolution is this one, on the frame that it is wanted on.
 
         One that is `circular` has these and no others.
@@ -66,13 +97,29 @@ class Window(Defaults, ABC):
             return self.image_shape
         return corr.least_periods(self.image_shape, self.kernel_shape, self.padding)
 
-    def symbol(self, periods: tuple[int, int]) -> Array:
-        """S with A x = crop F^-1 (S F pad x), F with these `periods`; image and result lie at the origin of both."""
+    def symbol(self, periods: Shape) -> Array:
+        """S with A x = crop F^-1 (S F pad x), F with these `periods`; image and result lie at the origin of both.
+
+        The axes of a slice are its last ones; before them are the slices, where each has its own kernel.
+        """
         return corr.kernel_spectrum(self.taps, self.padding, periods)
 
+    def in_place(self, values: Any) -> Any:
+        """Taps or a symbol with their axes where x has them, and of length one where all slices share them."""
+        if self.axes is None:
+            return values
+        d = len(self.axes)
+        if values.ndim == d:
+            values = values.reshape((1,) * (len(self.in_shape) - d) + values.shape)
+        xp: Any = jnp if isinstance(values, Array) else np
+        return xp.moveaxis(values, tuple(range(-d, 0)), self.axes)
+
     def surrounded(self, x: Array, padding: corr.Padding) -> tuple[Array, corr.Padding]:
-        """(the array to slide over, the zeros that are still to be put around it), of x and its `padding`."""
-        return (extend(x, padding, "wrap", jnp), corr.NO_PADDING) if self.circular else (x, padding)
+        """(the array to slide over, the zeros that are still to be put around it), of an inward x and its `padding`."""
+        if not self.circular:
+            return x, padding
+        others = ((0, 0),) * (x.ndim - len(padding))
+        return extend(x, (*others, *padding), "wrap", jnp), ((0, 0),) * len(padding)
 
     def magnitude(self) -> Magnitude:
         return jax.tree.map(jnp.abs, self)
@@ -82,53 +129,58 @@ class Window(Defaults, ABC):
 
     @property
     def _name(self) -> str:
-        return "conv2d" if self.flip else "corr2d"
+        name = "conv" if self.flip else "corr"
+        return f"{name}2d" if len(self.in_shape) == 2 and self.axes is None else name
 
     def described(self, how: str) -> str:
         """One line for `explain`."""
-        p, q = self.kernel_shape
-        return f"{self._name} {p}×{q} {self.mode}{' circular' if self.circular else ''}, {how}"
+        size = "×".join(map(str, self.kernel_shape))
+        return f"{self._name} {size} {self.mode}{' circular' if self.circular else ''}, {how}"
 
 
 @pytree_dataclass
 class SeparableConv2D(Window):
-    """A convolution whose taps are sum_r outer(columns[r], rows[r]), done as 1-D passes.
+    """A convolution whose taps are sum_r outer(factors[0][r], ..., factors[-1][r]), done as 1-D passes.
 
     Args:
-        columns: (r, p), of the taps as a correlation reads them.
-        rows: (r, q).
-        in_shape: (m, n).
+        factors: (r, its taps) for each axis, of the taps as a correlation reads them.
+        in_shape: of x.
         mode: "full", "same" or "valid".
         flip: whether the kernel was given for convolution; it decides the centring of even kernels.
         circular: whether the image goes on periodically.
+        axes: along which it goes; None is all.
     """
 
-    columns: Array
-    rows: Array
+    factors: tuple[Array, ...]
     in_shape: Shape = static()
     mode: str = static()
     flip: bool = static()
     circular: bool = static(default=False)
+    axes: tuple[int, ...] | None = static(default=None)
 
     @property
-    def kernel_shape(self) -> tuple[int, int]:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self.columns.shape[-1], self.rows.shape[-1]
+    def kernel_shape(self) -> Shape:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return tuple(factor.shape[-1] for factor in self.factors)
 
     @property
     def taps(self) -> Array:
-        return jnp.sum(jnp.asarray(self.columns)[:, :, None] * jnp.asarray(self.rows)[:, None, :], axis=0)
+        out = jnp.asarray(self.factors[0])
+        for factor in self.factors[1:]:
+            out = out[..., None] * jnp.asarray(factor).reshape(len(factor), *(1,) * (out.ndim - 1), -1)
+        return jnp.sum(out, axis=0)
 
     @property
     def description(self) -> str:
-        return self.described(f"separable rank {self.columns.shape[0]}")
+        return self.described(f"separable rank {self.factors[0].shape[0]}")
 
     def __call__(self, x: Array) -> Array:
-        x, padding = self.surrounded(x, self.padding)
-        return corr.correlate_separable(x, self.columns, self.rows, padding)
+        x, padding = self.surrounded(self.inward(x), self.padding)
+        return self.outward(corr.correlate_separable(x, self.factors, padding))
 
     def adjoint(self, y: Array) -> Array:
-        y, padding = self.surrounded(y, corr.adjoint_padding(self.kernel_shape, self.padding))
-        return corr.correlate_separable(y, self.columns[:, ::-1], self.rows[:, ::-1], padding)
+        y, padding = self.surrounded(self.inward(y), corr.adjoint_padding(self.kernel_shape, self.padding))
+        turned = tuple(factor[:, ::-1] for factor in self.factors)
+        return self.outward(corr.correlate_separable(y, turned, padding))
 
 
 @pytree_dataclass
@@ -137,9 +189,9 @@ class SparseConv2D(Window):
 
     Args:
         values: (t,), the taps as a correlation reads them, filled up with zeros.
-        offsets: (t, 2) integers, where they are in the kernel: data, so that another path compiles nothing anew.
-        in_shape: (m, n).
-        kernel_shape: (p, q).
+        offsets: (t, d) integers, where they are in the kernel: data, so that another path compiles nothing anew.
+        in_shape: of x.
+        kernel_shape: along each axis.
         mode: "full", "same" or "valid".
         flip: whether the kernel was given for convolution.
         circular: whether the image goes on periodically.
@@ -148,16 +200,16 @@ class SparseConv2D(Window):
     values: Array
     offsets: Array
     in_shape: Shape = static()
-    kernel_shape: tuple[int, int] = static()
+    kernel_shape: Shape = static()
     mode: str = static()
     flip: bool = static()
     circular: bool = static(default=False)
+    axes: tuple[int, ...] | None = static(default=None)
 
     @property
     def taps(self) -> Array:
-        return (
-            jnp.zeros(self.kernel_shape, self.values.dtype).at[self.offsets[:, 0], self.offsets[:, 1]].add(self.values)
-        )
+        places = tuple(jnp.asarray(self.offsets).T)
+        return jnp.zeros(self.kernel_shape, self.values.dtype).at[places].add(self.values)
 
     @property
     def description(self) -> str:
@@ -172,25 +224,25 @@ class SparseConv2D(Window):
         return True
 
     def __call__(self, x: Array) -> Array:
-        x, padding = self.surrounded(x, self.padding)
-        return corr.correlate_sparse(x, self.values, self.offsets, self.kernel_shape, padding)
+        x, padding = self.surrounded(self.inward(x), self.padding)
+        return self.outward(corr.correlate_sparse(x, self.values, self.offsets, self.kernel_shape, padding))
 
     def adjoint(self, y: Array) -> Array:
         last = jnp.asarray(self.kernel_shape, self.offsets.dtype) - 1
-        y, padding = self.surrounded(y, corr.adjoint_padding(self.kernel_shape, self.padding))
-        return corr.correlate_sparse(y, self.values, last - self.offsets, self.kernel_shape, padding)
+        y, padding = self.surrounded(self.inward(y), corr.adjoint_padding(self.kernel_shape, self.padding))
+        return self.outward(corr.correlate_sparse(y, self.values, last - self.offsets, self.kernel_shape, padding))
 
 
 @pytree_dataclass
 class FFTConv2D(Window):
-    """A convolution by FFT, holding the kernel's spectrum: y = crop(irfft2(spectrum * rfft2(x))).
+    """A convolution by FFT, holding the kernel's spectrum: y = crop(irfftn(spectrum * rfftn(x))).
 
     Made by `with_spectrum` outside an iteration, it transforms the kernel once and not at every application.
 
     Args:
-        spectrum: complex, (periods[0], periods[1] // 2 + 1).
-        in_shape: (m, n).
-        kernel_shape: (p, q).
+        spectrum: complex, (..., periods[-1] // 2 + 1), the slices before where each has its own kernel.
+        in_shape: of x.
+        kernel_shape: along each axis.
         mode: "full", "same" or "valid".
         flip: whether the kernel was given for convolution.
         circular: whether the image goes on periodically.
@@ -198,10 +250,11 @@ class FFTConv2D(Window):
 
     spectrum: Array
     in_shape: Shape = static()
-    kernel_shape: tuple[int, int] = static()
+    kernel_shape: Shape = static()
     mode: str = static()
     flip: bool = static()
     circular: bool = static(default=False)
+    axes: tuple[int, ...] | None = static(default=None)
 
     @property
     def models_itself(self) -> bool:
@@ -211,21 +264,23 @@ class FFTConv2D(Window):
     def taps(self) -> Array:
         return corr.kernel_of_spectrum(self.spectrum, self.kernel_shape, self.padding, self.periods)
 
-    def symbol(self, periods: tuple[int, int]) -> Array:
+    def symbol(self, periods: Shape) -> Array:
         return self.spectrum if periods == self.periods else super().symbol(periods)
 
     def magnitude(self) -> Magnitude:
-        return Everywhere(jnp.sum(jnp.abs(self.taps)), self.in_shape, self.out_shape)
+        last = tuple(range(-len(self.kernel_shape), 0))
+        return Everywhere(jnp.max(jnp.sum(jnp.abs(self.taps), last)), self.in_shape, self.out_shape)
 
     @property
     def description(self) -> str:
-        return self.described(f"FFT {self.periods[0]}×{self.periods[1]}")
+        return self.described("FFT " + "×".join(map(str, self.periods)))
 
     def __call__(self, x: Array) -> Array:
-        return corr.apply_spectrum(x, self.spectrum, self.periods, self.out_shape)
+        return self.outward(corr.apply_spectrum(self.inward(x), self.spectrum, self.periods, self.result_shape))
 
     def adjoint(self, y: Array) -> Array:
-        return corr.apply_spectrum(y, jnp.conj(self.spectrum), self.periods, self.image_shape)
+        own = jnp.conj(self.spectrum)
+        return self.outward(corr.apply_spectrum(self.inward(y), own, self.periods, self.image_shape))
 
 
 @pytree_dataclass
@@ -233,12 +288,14 @@ class CircularConv2D(Defaults):
     """A periodic convolution by its symbol: x -> F^-1 (S F x).
 
     Args:
-        spectrum: S, complex, (periods[0], periods[1] // 2 + 1).
+        spectrum: S, complex, broadcasting to F x: (periods[0], periods[1] // 2 + 1) for an image.
         periods: the shape of x and of the result.
+        axes: those of the transform F; None is all.
     """
 
     spectrum: Array
-    periods: tuple[int, int] = static()
+    periods: Shape = static()
+    axes: tuple[int, ...] | None = static(default=None)
 
     @property
     def in_shape(self) -> Shape:
@@ -248,19 +305,25 @@ class CircularConv2D(Defaults):
     def out_shape(self) -> Shape:
         return self.periods
 
+    @property
+    def transform(self) -> corr.Transform:
+        return corr.Transform(self.periods, self.axes)
+
     def __call__(self, x: Array) -> Array:
-        return corr.apply_spectrum(x, self.spectrum, self.periods, self.periods)
+        return self.transform.inverse(self.spectrum * self.transform(x)).astype(x.dtype)
 
     def adjoint(self, y: Array) -> Array:
-        return corr.apply_spectrum(y, jnp.conj(self.spectrum), self.periods, self.periods)
+        return self.transform.inverse(jnp.conj(self.spectrum) * self.transform(y)).astype(y.dtype)
 
     @property
-    def circular_symbol(self) -> Array:
+    def circular_symbol(self) -> Array | None:
         return self.spectrum
 
     def magnitude(self) -> Magnitude:
-        taps = jnp.fft.irfft2(self.spectrum, self.periods)
-        return Everywhere(jnp.sum(jnp.abs(taps)), self.periods, self.periods)
+        last = self.transform.axes
+        whole = self.transform.shape
+        taps = self.transform.inverse(jnp.broadcast_to(self.spectrum, whole))
+        return Everywhere(jnp.max(jnp.sum(jnp.abs(taps), last)), self.periods, self.periods)
 
 
 @pytree_dataclass

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from jax.typing import DTypeLike
 
@@ -10,20 +12,21 @@ IMPLEMENTATIONS = ("lax", "shift", "separable", "sparse", "fft")
 
 def factorise(
     kernel: np.ndarray, rtol: float | None = None, *, dtype: DTypeLike = np.float64, max_rank: int = 2
-) -> tuple[np.ndarray, np.ndarray] | None:
+) -> tuple[np.ndarray, ...] | None:
     """Factors with kernel = sum_r outer(columns[r], rows[r]) to rounding, or None.
 
-    Crosses through the largest entry of what is left are subtracted until nothing but rounding is left.
+    Crosses through the largest entry of what is left are subtracted until nothing but rounding is left. Of more axes
+    than two only products are found, kernel = outer(f_1, f_2, ..., f_d).
 
     Args:
-        kernel: (p, q) host values.
+        kernel: (p, q) host values, or of another dimension.
         rtol: the largest error allowed, relative to the kernel's largest entry; by default 4 units of rounding of
             `dtype`, so that only kernels truly of that rank are taken.
         dtype: the precision of the computation that will use the factors.
         max_rank: the largest number of terms.
 
     Returns:
-        (columns, rows), float64 of shapes (r, p) and (r, q), or None where more terms are needed.
+        (columns, rows), float64 of shapes (r, p) and (r, q), one for each axis, or None where more terms are needed.
 
     Source:
         Bebendorf, Approximation of boundary element matrices, Numer. Math. 86 (2000): adaptive cross approximation.
@@ -34,6 +37,8 @@ def factorise(
     if rtol is None:
         rtol = 4 * float(np.finfo(np.dtype(dtype)).eps)  # pyright: ignore[reportArgumentType]
     bound = rtol * float(np.max(np.abs(kernel)))
+    if kernel.ndim != 2:
+        return _product(kernel, bound) if kernel.ndim > 2 else None
     columns, rows = [], []
     rest = kernel
     while len(rows) < max_rank:
@@ -45,6 +50,18 @@ def factorise(
         if np.max(np.abs(rest)) <= bound:
             return np.stack(columns), np.stack(rows)
     return None
+
+
+def _product(kernel: np.ndarray, bound: float) -> tuple[np.ndarray, ...] | None:
+    """The lines through the largest entry, if the kernel is their product to within `bound`."""
+    peak = np.unravel_index(np.argmax(np.abs(kernel)), kernel.shape)
+    value, whole, factors = kernel[peak], np.ones(()), []
+    for axis in range(kernel.ndim):
+        line = kernel[tuple(slice(None) if i == axis else peak[i] for i in range(kernel.ndim))]
+        own = line / value if axis and value else line
+        whole = np.multiply.outer(whole, own)
+        factors.append(own[None])
+    return tuple(factors) if np.max(np.abs(kernel - whole)) <= bound else None
 
 
 # Crossovers on XLA's CPU backend, JAX 0.10 on two cores of an AMD EPYC: least of 15 runs, ms for one application inside
@@ -84,7 +101,7 @@ ACCELERATOR_LAX_TAPS = 16 * 16
 ACCELERATOR_LAX_PIXELS = 512 * 512
 
 
-def cost_of(implementation: str, kernel_shape: tuple[int, int], rank: int | None, nonzero: int | None) -> float:
+def cost_of(implementation: str, kernel_shape: tuple[int, ...], rank: int | None, nonzero: int | None) -> float:
     """What an application costs, in taps of shift-and-add; a pair of transforms costs `SHIFT_TAPS`.
 
     Args:
@@ -93,17 +110,16 @@ def cost_of(implementation: str, kernel_shape: tuple[int, int], rank: int | None
         rank: Of the kernel; None where it is not known, or more than a few.
         nonzero: How many taps are not zero; None where it is not known.
     """
-    p, q = kernel_shape
     if implementation == "separable" and rank is not None:
-        return float(rank * (p + q))
+        return float(rank * sum(kernel_shape))
     if implementation == "sparse" and nonzero is not None:
         return SPARSE_COST * nonzero
-    return float(SHIFT_TAPS if implementation == "fft" else p * q)
+    return float(SHIFT_TAPS if implementation == "fft" else math.prod(kernel_shape))
 
 
 def choose_implementation(
-    in_shape: tuple[int, int],
-    kernel_shape: tuple[int, int],
+    in_shape: tuple[int, ...],
+    kernel_shape: tuple[int, ...],
     platform: str,
     rank: int | None,
     nonzero: int | None = None,
@@ -120,16 +136,15 @@ def choose_implementation(
     Returns:
         (implementation, reason).
     """
-    p, q = kernel_shape
-    taps = p * q
+    taps, passes = math.prod(kernel_shape), sum(kernel_shape)
     accelerated = platform != "cpu"
     most = ACCELERATOR_SEPARABLE_TAPS if accelerated else SEPARABLE_TAPS
-    if rank is not None and rank * (p + q) < taps and rank * (p + q) <= most:
-        return "separable", f"rank {rank}: {rank * (p + q)} taps in 1-D passes instead of {taps}"
+    if rank is not None and rank * passes < taps and rank * passes <= most:
+        return "separable", f"rank {rank}: {rank * passes} taps in 1-D passes instead of {taps}"
     if not accelerated and nonzero is not None and SPARSE_COST * nonzero < min(taps, SHIFT_TAPS):
         return "sparse", f"{nonzero} of {taps} taps are not zero"
     if taps <= SHIFT_TAPS:
         return "shift", f"{taps} taps in one fused pass; beyond {SHIFT_TAPS} it is not the fastest"
-    if accelerated and taps <= ACCELERATOR_LAX_TAPS and in_shape[0] * in_shape[1] <= ACCELERATOR_LAX_PIXELS:
+    if accelerated and taps <= ACCELERATOR_LAX_TAPS and math.prod(in_shape) <= ACCELERATOR_LAX_PIXELS:
         return "lax", f"{taps} taps, the direct convolution of {platform}; the FFT takes over beyond"
-    return "fft", f"{taps} taps cost more than a pair of transforms of a {in_shape[0]}×{in_shape[1]} image"
+    return "fft", f"{taps} taps cost more than a pair of transforms of a {'×'.join(map(str, in_shape))} image"

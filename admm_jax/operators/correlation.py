@@ -1,22 +1,26 @@
-"""Two-dimensional correlation with zero fill, written in the ways that XLA runs fast on one platform or another.
+"""Correlation with zero fill along the last axes, written in the ways that XLA runs fast on one platform or another.
 
 Every convolution of the library, in every mode and for both orientations of the kernel, is
 
-    y[i, j] = sum_{a, b} taps[a, b] * x[i + a - top, j + b - left],      x = 0 outside,
+    y[i] = sum_a taps[a] * x[i + a - before],      x = 0 outside,
 
-with `Padding` ((top, bottom), (left, right)). Its adjoint is the same formula with `taps` reversed along both axes and
-the complementary padding (p - 1 - top, p - 1 - bottom), (q - 1 - left, q - 1 - right): each implementation below thus
-serves as its own adjoint.
+with i and a running over d axes, the last ones of x, and `Padding` (before, after) of each. What lies before them are
+channels, times or a batch: each slice is correlated, with taps of d axes or, of as many axes as x, with its own. The
+adjoint is the same formula with `taps` reversed along the d axes and the complementary padding (p - 1 - before,
+p - 1 - after): each implementation below thus serves as its own adjoint.
 """
 
 from __future__ import annotations
+
+import itertools
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-Padding = tuple[tuple[int, int], tuple[int, int]]
-NO_PADDING: Padding = ((0, 0), (0, 0))
+Shape = tuple[int, ...]
+Padding = tuple[tuple[int, int], ...]
 
 UNROLLED_TAPS = 100
 """Above this many taps, shift-and-add loops over the kernel's rows, to keep the program small."""
@@ -28,14 +32,14 @@ SPARSE_TURN = 8
 """Taps that the sparse correlation adds in one pass over the image."""
 
 
-def mode_padding(kernel_shape: tuple[int, int], mode: str, flip: bool) -> Padding:
-    """The padding that gives `scipy.signal.convolve2d` (`flip`) or `correlate2d` in `mode`.
+def mode_padding(kernel_shape: Shape, mode: str, flip: bool) -> Padding:
+    """The padding that gives `scipy.signal.convolve` (`flip`) or `correlate` in `mode`, each axis as in two dimensions.
 
     Args:
-        kernel_shape: (p, q).
+        kernel_shape: Along each axis.
         mode: "full", "same" or "valid".
         flip: true for convolution. An even kernel is centred half a pixel to the left by one and to the right by the
-            other; `same` follows SciPy in both.
+            other; `same` follows SciPy's `convolve2d` and `correlate2d`.
     """
 
     def axis(p: int) -> tuple[int, int]:
@@ -46,43 +50,59 @@ def mode_padding(kernel_shape: tuple[int, int], mode: str, flip: bool) -> Paddin
         before, after = (p - 1) // 2, p // 2
         return (after, before) if flip else (before, after)
 
-    return axis(kernel_shape[0]), axis(kernel_shape[1])
+    return tuple(axis(p) for p in kernel_shape)
 
 
-def adjoint_padding(kernel_shape: tuple[int, int], padding: Padding) -> Padding:
-    """The padding of the adjoint, (p - 1 - top, p - 1 - bottom), (q - 1 - left, q - 1 - right)."""
-    (top, bottom), (left, right) = padding
-    p, q = kernel_shape
-    return (p - 1 - top, p - 1 - bottom), (q - 1 - left, q - 1 - right)
+def adjoint_padding(kernel_shape: Shape, padding: Padding) -> Padding:
+    """The padding of the adjoint, (p - 1 - before, p - 1 - after)."""
+    return tuple((p - 1 - before, p - 1 - after) for p, (before, after) in zip(kernel_shape, padding, strict=True))
 
 
-def result_shape(in_shape: tuple[int, int], kernel_shape: tuple[int, int], padding: Padding) -> tuple[int, int]:
-    """The shape of the correlation, (m + top + bottom - p + 1, n + left + right - q + 1).
+def result_shape(in_shape: Shape, kernel_shape: Shape, padding: Padding) -> Shape:
+    """The shape of the correlation, n + before + after - p + 1 along each axis.
 
     Args:
-        in_shape: (m, n).
-        kernel_shape: (p, q).
-        padding: ((top, bottom), (left, right)).
+        in_shape: Along each axis.
+        kernel_shape: Likewise.
+        padding: (before, after) of each axis.
     """
-    rows, cols = (n + sum(pad) - p + 1 for n, p, pad in zip(in_shape, kernel_shape, padding, strict=True))
-    return rows, cols
+    return tuple(n + sum(pad) - p + 1 for n, p, pad in zip(in_shape, kernel_shape, padding, strict=True))
+
+
+def reversed_taps(taps: Any, d: int) -> Any:
+    """The taps reversed along their last d axes."""
+    return taps[(..., *(slice(None, None, -1),) * d)]
 
 
 def correlate_lax(x: Array, taps: Array, padding: Padding) -> Array:
     """Correlation by XLA's own convolution, at full precision on accelerators.
 
     Args:
-        x: (m, n).
-        taps: (p, q).
+        x: (..., m, n), with as many last axes as `padding` has pairs.
+        taps: (p, q), or (..., p, q) for each slice of its own.
         padding: ((top, bottom), (left, right)).
 
     Returns:
-        Array of shape (m + top + bottom - p + 1, n + left + right - q + 1).
+        Array of shape (..., m + top + bottom - p + 1, n + left + right - q + 1).
     """
-    dtype = jnp.result_type(x, taps)
+    d, dtype = len(padding), jnp.result_type(x, taps)
     x, taps = x.astype(dtype), taps.astype(dtype)
-    out = lax.conv_general_dilated(x[None, None], taps[None, None], (1, 1), padding, precision=lax.Precision.HIGHEST)
-    return out[0, 0]
+    others, image, kernel = x.shape[: x.ndim - d], x.shape[x.ndim - d :], taps.shape[taps.ndim - d :]
+    if taps.ndim == d:
+        lhs, rhs, groups = x.reshape(-1, 1, *image), taps[None, None], 1
+    else:
+        lhs, rhs = x.reshape(1, -1, *image), taps.reshape(-1, 1, *kernel)
+        groups = rhs.shape[0]
+    out = lax.conv_general_dilated(
+        lhs, rhs, (1,) * d, padding, precision=lax.Precision.HIGHEST, feature_group_count=groups
+    )
+    return out.reshape(*others, *out.shape[2:])
+
+
+def _tap(taps: Array, index: Shape) -> Array:
+    """A number, or one for each slice."""
+    value = taps[(..., *index)]
+    return value if value.ndim == 0 else value.reshape(value.shape + (1,) * len(index))
 
 
 def correlate_shift(x: Array, taps: Array, padding: Padding) -> Array:
@@ -90,82 +110,94 @@ def correlate_shift(x: Array, taps: Array, padding: Padding) -> Array:
 
     Arguments and result as in `correlate_lax`.
     """
-    p, q = taps.shape
-    rows, cols = result_shape((x.shape[0], x.shape[1]), (p, q), padding)
-    padded = _pad_rows(_pad_columns(x, padding[1]), padding[0])
+    d = len(padding)
+    kernel = taps.shape[taps.ndim - d :]
+    shape = result_shape(x.shape[x.ndim - d :], kernel, padding)
+    padded = _padded(x, padding)
 
-    def add_rows(out: Array | None, strip: Array, kernel_rows: Array) -> Array:
-        for a in range(kernel_rows.shape[0]):
-            for b in range(q):
-                term = kernel_rows[a, b] * strip[a : a + rows, b : b + cols]
-                out = term if out is None else out + term
+    def add_rows(out: Array | None, strip: Array, kernel_rows: Array, count: int) -> Array:
+        for index in itertools.product(range(count), *map(range, kernel[1:])):
+            window = tuple(slice(a, a + n) for a, n in zip(index, shape, strict=True))
+            term = _tap(kernel_rows, index) * strip[(..., *window)]
+            out = term if out is None else out + term
         assert out is not None
         return out
 
-    if p * q <= UNROLLED_TAPS:
-        return add_rows(None, padded, taps)
+    size = int(np.prod(kernel))
+    if size <= UNROLLED_TAPS:
+        return add_rows(None, padded, taps, kernel[0])
 
-    group = min(p, max(2, TURN_TAPS // q))  # kernel rows in one turn; the last turn is filled up with zeros
+    p = kernel[0]
+    group = min(p, max(2, TURN_TAPS * p // size))  # kernel rows in one turn; the last turn is filled up with zeros
     turns = -(-p // group)
     fill = turns * group - p
-    kernel_groups = jnp.pad(taps, ((0, fill), (0, 0))).reshape(turns, group, q)
-    padded = jnp.pad(padded, ((0, fill), (0, 0)))
+    first = taps.ndim - d
+    widths = [(0, fill if i == first else 0) for i in range(taps.ndim)]
+    kernel_groups = jnp.pad(taps, widths).reshape(*taps.shape[:first], turns, group, *kernel[1:])
+    padded = jnp.pad(padded, [(0, fill if i == x.ndim - d else 0) for i in range(x.ndim)])
 
     def turn(out: Array, step: tuple[Array, Array]) -> tuple[Array, None]:
         start, kernel_rows = step
-        strip = lax.dynamic_slice_in_dim(padded, start, rows + group - 1, axis=0)
+        strip = lax.dynamic_slice_in_dim(padded, start, shape[0] + group - 1, axis=x.ndim - d)
         # Without the barriers XLA fuses the dynamic slices into every tap, and on CPU sometimes fails to compile them.
-        return add_rows(out, lax.optimization_barrier(strip), lax.optimization_barrier(kernel_rows)), None
+        strip, kernel_rows = lax.optimization_barrier(strip), lax.optimization_barrier(kernel_rows)
+        return add_rows(out, strip, kernel_rows, group), None
 
-    zero = jnp.zeros((rows, cols), jnp.result_type(x, taps))
-    return lax.scan(turn, zero, (jnp.arange(0, turns * group, group), kernel_groups))[0]
+    zero = jnp.zeros((*x.shape[: x.ndim - d], *shape), jnp.result_type(x, taps))
+    return lax.scan(turn, zero, (jnp.arange(0, turns * group, group), jnp.moveaxis(kernel_groups, first, 0)))[0]
 
 
-def correlate_separable(x: Array, columns: Array, rows: Array, padding: Padding) -> Array:
-    """Correlation with taps = sum_r outer(columns[r], rows[r]): one pass along the rows, one along the columns.
+def correlate_separable(x: Array, factors: tuple[Array, ...], padding: Padding) -> Array:
+    """Correlation with taps = sum_r outer(factors[0][r], ..., factors[-1][r]): passes along one axis after the other.
 
     Args:
-        x: (m, n).
-        columns: (r, p).
-        rows: (r, q).
-        padding: ((top, bottom), (left, right)).
+        x: (..., m, n), with as many last axes as there are factors.
+        factors: One for each of them, (r, its taps).
+        padding: (before, after) of each.
 
     Returns:
         As `correlate_lax`.
     """
-    padded = _pad_columns(x, padding[1])
+    d = len(padding)
+    padded = _pad_columns(x, padding[-1])
     out = None
-    for r in range(columns.shape[0]):
-        term = _shifts(_pad_rows(_shifts(padded, rows[r], axis=1), padding[0]), columns[r], axis=0)
+    for r in range(factors[0].shape[0]):
+        term = _shifts(padded, factors[-1][r], axis=x.ndim - 1)
+        for k in reversed(range(d - 1)):
+            axis = x.ndim - d + k
+            term = _shifts(_pad_rows(term, padding[k], axis), factors[k][r], axis=axis)
         out = term if out is None else out + term
     assert out is not None
     return out
 
 
-def correlate_sparse(x: Array, values: Array, offsets: Array, kernel_shape: tuple[int, int], padding: Padding) -> Array:
+def correlate_sparse(x: Array, values: Array, offsets: Array, kernel_shape: Shape, padding: Padding) -> Array:
     """Correlation with the taps that are not zero: taps[offsets[i]] = values[i], taken `SPARSE_TURN` at a time.
 
     Args:
-        x: (m, n).
+        x: (..., m, n), with as many last axes as the kernel.
         values: (t,), t a multiple of `SPARSE_TURN`.
-        offsets: (t, 2) integers, (row, column) in a kernel of `kernel_shape`; only their number is compiled in.
+        offsets: (t, d) integers, such as (row, column) in a kernel of `kernel_shape`; only their number is compiled in.
         kernel_shape: (p, q).
-        padding: ((top, bottom), (left, right)).
+        padding: (before, after) of each axis.
 
     Returns:
         As `correlate_lax`.
     """
-    out_shape = result_shape((x.shape[0], x.shape[1]), kernel_shape, padding)
-    padded = _pad_rows(_pad_columns(x, padding[1]), padding[0])
+    d = len(kernel_shape)
+    out_shape = (*x.shape[: x.ndim - d], *result_shape(x.shape[x.ndim - d :], kernel_shape, padding))
+    padded = _padded(x, padding)
+    others = jnp.zeros(x.ndim - d, offsets.dtype)
 
     def turn(out: Array, step: tuple[Array, Array]) -> tuple[Array, None]:
         some_values, some_offsets = step
         for i in range(SPARSE_TURN):
-            out = out + some_values[i] * lax.dynamic_slice(padded, some_offsets[i], out_shape)
+            start = jnp.concatenate([others, some_offsets[i]]) if others.size else some_offsets[i]
+            out = out + some_values[i] * lax.dynamic_slice(padded, start, out_shape)
         return out, None
 
     zero = jnp.zeros(out_shape, jnp.result_type(x, values))
-    steps = values.reshape(-1, SPARSE_TURN), offsets.reshape(-1, SPARSE_TURN, 2)
+    steps = values.reshape(-1, SPARSE_TURN), offsets.reshape(-1, SPARSE_TURN, d)
     return lax.scan(turn, zero, steps)[0]
 
 
@@ -184,16 +216,24 @@ def _shifts(padded: Array, taps: Array, axis: int) -> Array:
 # a factor of 4 for a 5×5 separable kernel.
 
 
-def _pad_rows(x: Array, pad: tuple[int, int]) -> Array:
-    """Zeros above and below, in memory."""
-    return lax.optimization_barrier(jnp.pad(x, (pad, (0, 0))))
+def _padded(x: Array, padding: Padding) -> Array:
+    """Zeros around the last axes, in memory."""
+    x = _pad_columns(x, padding[-1])
+    for k in reversed(range(len(padding) - 1)):
+        x = _pad_rows(x, padding[k], x.ndim - len(padding) + k)
+    return x
+
+
+def _pad_rows(x: Array, pad: tuple[int, int], axis: int) -> Array:
+    """Zeros before and after, along an axis that is not the last, in memory."""
+    return lax.optimization_barrier(jnp.pad(x, [pad if i == axis else (0, 0) for i in range(x.ndim)]))
 
 
 def _pad_columns(x: Array, pad: tuple[int, int]) -> Array:
     """Zeros left and right, in memory."""
     x = lax.optimization_barrier(x)
-    left, right = (jnp.zeros((x.shape[0], width), x.dtype) for width in pad)
-    return lax.optimization_barrier(jnp.concatenate([left, x, right], axis=1))
+    left, right = (jnp.zeros((*x.shape[:-1], width), x.dtype) for width in pad)
+    return lax.optimization_barrier(jnp.concatenate([left, x, right], axis=-1))
 
 
 def fast_size(n: int) -> int:
@@ -210,7 +250,7 @@ def fast_size(n: int) -> int:
     return best
 
 
-def fft_shape(in_shape: tuple[int, int], kernel_shape: tuple[int, int], padding: Padding) -> tuple[int, int]:
+def fft_shape(in_shape: Shape, kernel_shape: Shape, padding: Padding) -> Shape:
     """Periods for which the periodic correlation equals the zero-filled one on the wanted rows and columns.
 
     Along an axis of n pixels and padding (before, after), what is read outside the image, at most so many pixels away,
@@ -219,65 +259,91 @@ def fft_shape(in_shape: tuple[int, int], kernel_shape: tuple[int, int], padding:
 
     Arguments are those of `result_shape`.
     """
-    rows, cols = least_periods(in_shape, kernel_shape, padding)
-    return fast_size(rows), fast_size(cols)
+    return tuple(fast_size(n) for n in least_periods(in_shape, kernel_shape, padding))
 
 
-def least_periods(in_shape: tuple[int, int], kernel_shape: tuple[int, int], padding: Padding) -> tuple[int, int]:
+def least_periods(in_shape: Shape, kernel_shape: Shape, padding: Padding) -> Shape:
     """The smallest periods that `fft_shape` may take, fast or not; arguments are those of `result_shape`."""
     out_shape = result_shape(in_shape, kernel_shape, padding)
-    rows, cols = (
+    return tuple(
         max(n + max(pad), p, out) for n, p, out, pad in zip(in_shape, kernel_shape, out_shape, padding, strict=True)
     )
-    return rows, cols
 
 
-def kernel_spectrum(taps: Array, padding: Padding, shape: tuple[int, int]) -> Array:
-    """The spectrum S with `correlation = crop(irfft2(S * rfft2(x)))`; its conjugate gives the adjoint.
+def kernel_spectrum(taps: Any, padding: Padding, shape: Shape) -> Any:
+    """The spectrum S with `correlation = crop(irfftn(S * rfftn(x)))`; its conjugate gives the adjoint.
 
     Args:
-        taps: (p, q).
-        padding: ((top, bottom), (left, right)).
+        taps: (p, q), or (..., p, q) for each slice of its own.
+        padding: (before, after) of each axis.
         shape: the periods, from `fft_shape`; taps beyond them are added to those that they fall on.
 
     Returns:
-        Complex array of shape (shape[0], shape[1] // 2 + 1), NumPy's if the taps are.
+        Complex array of shape (..., shape[0], shape[1] // 2 + 1), NumPy's if the taps are.
     """
-    xp = jnp if isinstance(taps, Array) else np
-    (p, q), (rows, cols) = taps.shape, shape
-    placed = xp.pad(taps, ((0, -p % rows), (0, -q % cols)))
-    if placed.shape != shape:
-        placed = placed.reshape(-(-p // rows), rows, -(-q // cols), cols).sum((0, 2))
-    placed = xp.roll(placed, (-padding[0][0], -padding[1][0]), axis=(0, 1))
-    return xp.conj(xp.fft.rfft2(placed)).astype(np.result_type(taps.dtype, np.complex64))
+    xp: Any = jnp if isinstance(taps, Array) else np
+    d = len(shape)
+    first = taps.ndim - d
+    last = tuple(range(first, taps.ndim))
+    placed = taps
+    for k, (axis, n) in enumerate(zip(last, shape, strict=True)):
+        p = placed.shape[axis]
+        placed = xp.pad(placed, [(0, -p % n) if i == axis else (0, 0) for i in range(placed.ndim)])
+        if placed.shape[axis] != n:
+            folded = (*placed.shape[:axis], -1, n, *placed.shape[axis + 1 :])
+            placed = placed.reshape(folded).sum(axis)
+        placed = xp.roll(placed, -padding[k][0], axis=axis)
+    return xp.conj(xp.fft.rfftn(placed, axes=last)).astype(np.result_type(taps.dtype, np.complex64))
 
 
-def kernel_of_spectrum(
-    spectrum: Array, kernel_shape: tuple[int, int], padding: Padding, shape: tuple[int, int]
-) -> Array:
-    """The taps (p, q) that `kernel_spectrum` made the spectrum of.
+def kernel_of_spectrum(spectrum: Array, kernel_shape: Shape, padding: Padding, shape: Shape) -> Array:
+    """The taps that `kernel_spectrum` made the spectrum of.
 
     Args:
-        spectrum: Complex, (shape[0], shape[1] // 2 + 1).
+        spectrum: Complex, (..., shape[0], shape[1] // 2 + 1).
         kernel_shape: (p, q).
-        padding: ((top, bottom), (left, right)).
+        padding: (before, after) of each axis.
         shape: The periods.
     """
-    placed = jnp.fft.irfft2(jnp.conj(spectrum), s=shape)
-    placed = jnp.roll(placed, (padding[0][0], padding[1][0]), axis=(0, 1))
-    return placed[: kernel_shape[0], : kernel_shape[1]]
+    last = tuple(range(-len(shape), 0))
+    placed = jnp.fft.irfftn(jnp.conj(spectrum), s=shape, axes=last)
+    placed = jnp.roll(placed, tuple(pad[0] for pad in padding), axis=last)
+    return placed[(..., *(slice(p) for p in kernel_shape))]
 
 
-def apply_spectrum(x: Array, spectrum: Array, shape: tuple[int, int], crop: tuple[int, int]) -> Array:
-    """irfft2(spectrum * rfft2(x)), its first `crop` rows and columns.
+def apply_spectrum(x: Array, spectrum: Array, shape: Shape, crop: Shape) -> Array:
+    """irfftn(spectrum * rfftn(x)) over the last axes, its first `crop` rows and columns.
 
     Args:
-        x: Of at most `shape`; zeros are added beyond.
-        spectrum: Complex, (shape[0], shape[1] // 2 + 1).
+        x: Along these of at most `shape`; zeros are added beyond.
+        spectrum: Complex, (..., shape[0], shape[1] // 2 + 1).
         shape: The periods.
-        crop: The shape of the result.
+        crop: The shape of the result along them.
     """
     real = np.finfo(spectrum.dtype).dtype
     x = x.astype(jnp.result_type(x, real))
-    out = jnp.fft.irfft2(spectrum * jnp.fft.rfft2(x, s=shape), s=shape)
-    return out[: crop[0], : crop[1]]
+    last = tuple(range(-len(shape), 0))
+    out = jnp.fft.irfftn(spectrum * jnp.fft.rfftn(x, s=shape, axes=last), s=shape, axes=last)
+    return out[(..., *(slice(n) for n in crop))]
+
+
+class Transform:
+    """F, the Fourier transform of a real array along axes, and its inverse.
+
+    Args:
+        periods: The shape of the array.
+        axes: In order; None is all.
+    """
+
+    def __init__(self, periods: Shape, axes: tuple[int, ...] | None) -> None:
+        self.axes = tuple(range(len(periods))) if axes is None else axes
+        self.sizes = tuple(periods[axis] for axis in self.axes)
+        last = self.axes[-1]
+        self.shape = tuple(n // 2 + 1 if i == last else n for i, n in enumerate(periods))
+
+    def __call__(self, x: Array) -> Array:
+        return jnp.fft.rfftn(x, axes=self.axes)
+
+    def inverse(self, spectrum: Array) -> Array:
+        """F^-1."""
+        return jnp.fft.irfftn(spectrum, s=self.sizes, axes=self.axes)

@@ -18,19 +18,29 @@ from typing import Any, Protocol
 from jax import Array
 
 from admm_jax.operators.base import Operator
+from admm_jax.operators.difference import Difference
 
 
 class Variation(Protocol):
     """A function that is a norm of the differences of neighbours, in which solutions have flat regions."""
 
+    def difference(self, shape: tuple[int, ...]) -> Difference:
+        """The differences of an array of this shape that it is a norm of."""
+        ...
+
     @property
     def weight(self) -> Array:
-        """A scalar, a map per pixel or, where it is not isotropic, one per edge (ndim, *shape)."""
+        """A scalar, a map per pixel or, where it is not isotropic, one per edge (number of axes, *shape)."""
         ...
 
     @property
     def isotropic(self) -> bool:
         """Whether a pixel's differences count together, by their length."""
+        ...
+
+    @property
+    def by_pixel(self) -> bool:
+        """Whether no differences of different pixels count together, as those of the channels of a colour image do."""
         ...
 
     def balance(

@@ -1,6 +1,6 @@
 """FGP, the accelerated ascent on the dual field p of total variation, in place and moving little memory.
 
-    p <- project(q + rate * D (v - step D^T q)),   q = p + momentum (p - p before),   rate = 1 / (4 ndim step)
+    p <- project(q + rate * D (v - step D^T q)),   q = p + momentum (p - p before),   rate = 1 / (||D||^2 step)
 
 (Beck & Teboulle 2009.) The image is one line here: D and D^T are differences of two slices that move no data.
 
@@ -27,6 +27,11 @@ LARGE_BYTES = 4 * BAND_BYTES  # of one array of an image: below it, a whole imag
 HALO = 16  # steps on a band before its neighbours are looked at again
 
 
+def everywhere(limits: list[Array], w: Array) -> Array:
+    """w: all of it counts."""
+    return w
+
+
 class Terms(NamedTuple):
     """What a step reads. A line is an image, or one axis of the field, in row-major order.
 
@@ -35,16 +40,20 @@ class Terms(NamedTuple):
         limits: What `project` and `counted` read, each a line or a number for all pixels.
         step: That of the prox, a scalar.
         strides: How far apart two neighbours along each axis are in a line.
+        inverses: 1 / h of each axis, what its differences are multiplied by.
         project: (limits, one line for each axis) -> the projection of the field.
         counted: (limits, w) -> w = v - step D^T p with zeros where it does not count.
+        whole: Whether `project` needs all of a line at once.
     """
 
     image: Array
     limits: list[Array]
     step: Array
     strides: tuple[int, ...]
+    inverses: tuple[float, ...]
     project: Callable[[list[Array], list[Array]], list[Array]]
-    counted: Callable[[list[Array], Array], Array] = lambda limits, w: w
+    counted: Callable[[list[Array], Array], Array] = everywhere
+    whole: bool = False
 
 
 class Ascent(NamedTuple):
@@ -68,7 +77,8 @@ def ascend(terms: Terms, field: list[Array], iterations: Array | int) -> list[Ar
     """
     one = jnp.ones((), terms.image.dtype)
     start = Ascent(field, field, one, 0 * one)
-    if _large(terms.image, terms.strides[0]) and not isinstance(iterations, int) and jax.default_backend() == "cpu":
+    banded = not terms.whole and _large(terms.image, max(terms.strides)) and jax.default_backend() == "cpu"
+    if banded and not isinstance(iterations, int):
         return _in_bands(terms, start, iterations).current
     return _steps(terms, start, iterations).current
 
@@ -85,13 +95,13 @@ def _rows(row: int, image: Array) -> int:
 
 def _steps(terms: Terms, start: Ascent, iterations: Array | int) -> Ascent:
     size = terms.image.size
-    rate = 1 / (4 * len(terms.strides) * terms.step)
+    rate = 1 / (sum(4 * inverse**2 for inverse in terms.inverses) * terms.step)
 
     def one(w: Array, state: Ascent) -> tuple[Array, Ascent]:
         w = _inside(w, terms, state)
         ahead = [new + state.momentum * (new - old) for new, old in zip(state.current, state.previous, strict=True)]
-        pairs = zip(ahead, terms.strides, strict=True)
-        parts = [part + rate * (w[stride : stride + size] - w[:size]) for part, stride in pairs]
+        axes = zip(ahead, terms.strides, terms.inverses, strict=True)
+        parts = [part + (inverse * rate) * (w[stride : stride + size] - w[:size]) for part, stride, inverse in axes]
         following = (1 + jnp.sqrt(1 + 4 * state.t**2)) / 2  # Beck & Teboulle 2009, equation 4.2
         parts = terms.project(terms.limits, parts)
         return w, Ascent(parts, state.current, following, (state.t - 1) / following)
@@ -116,7 +126,7 @@ def _inside(w: Array, terms: Terms, state: Ascent) -> Array:
             inflow = ahead(axis, start, stop)
             if start >= stride:
                 inflow = inflow - ahead(axis, start - stride, stop - stride)
-            out = out + terms.step * inflow
+            out = out + terms.inverses[axis] * terms.step * inflow
         return terms.counted([limit[start:stop] if limit.ndim else limit for limit in terms.limits], out)
 
     size = terms.image.size
@@ -133,7 +143,7 @@ def _in_bands(terms: Terms, start: Ascent, iterations: Array | int) -> Ascent:
 
     At the border of the image a band has both halos on its other side: all are of one size, and nothing is padded.
     """
-    size, row = terms.image.size, terms.strides[0]
+    size, row = terms.image.size, max(terms.strides)
     band, halo = _rows(row, terms.image) * row, HALO * row
     width = band + 2 * halo
 

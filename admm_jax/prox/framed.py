@@ -38,12 +38,12 @@ class Framed:
 
     def prox_from(self, v: Array, step: Array, memory: Array, effort: Array | int) -> tuple[Array, Array]:
         z, memory = self.function.prox_from(crop(v, self.frame), step, memory, effort)
-        return pad(z, (v.shape[0], v.shape[1])), memory
+        return pad(z, v.shape), memory
 
 
 def crop(value: Array, shape: tuple[int, ...]) -> Array:
     """The first rows and columns."""
-    return value if value.shape == tuple(shape) else value[: shape[0], : shape[1]]
+    return value if value.shape == tuple(shape) else value[tuple(slice(n) for n in shape)]
 
 
 def pad(value: Array, shape: tuple[int, ...]) -> Array:

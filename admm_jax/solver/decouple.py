@@ -21,12 +21,14 @@ from typing import Any
 import jax.numpy as jnp
 from jax import Array
 
+from admm_jax.operators.contract import Shape
 from admm_jax.operators.convolution_forms import CircularConv2D, Window
 from admm_jax.operators.correlation import fast_size
 from admm_jax.problem import Chain, LinearMap, Penalty, Point, Problem, Quadratic
 from admm_jax.prox.framed import DiagonalQuadratic, Framed, crop, pad
 
-Periods = tuple[int, int]
+Periods = Shape  # of the frame
+Axes = tuple[int, ...] | None  # those of the transforms; None is all
 
 
 def _convolution(quadratic: Quadratic) -> Window | None:
@@ -40,10 +42,11 @@ def _convolution(quadratic: Quadratic) -> Window | None:
 def periods_of(problem: Problem) -> Periods | None:
     """The periods to decouple a problem with, None where it is not of the kind.
 
-    One image, least squares of convolutions of it, and terms on the image itself, one of them at least. A circular
-    convolution has the periods of the image, which are not enough for one that looks beyond it.
+    One image or volume, least squares of convolutions of it along the same axes, and terms on the image itself, one of
+    them at least. A circular convolution has the periods of the image, which are not enough for one that looks beyond
+    it. Slices stay what they are.
     """
-    if len(problem.variables) != 1 or len(problem.variables[0][1]) != 2 or not problem.quadratics:
+    if len(problem.variables) != 1 or not problem.quadratics:
         return None
     if not problem.penalties or any(penalty.map.identity_on is None for penalty in problem.penalties):
         return None
@@ -51,11 +54,20 @@ def periods_of(problem: Problem) -> Periods | None:
     known = [op for op in found if op is not None]
     if len(known) < len(found):
         return None
-    rows, columns = (max(op.least_periods[axis] for op in known) for axis in (0, 1))
+    first = known[0]
+    if any(op.along != first.along for op in known) or len(first.along) > LARGEST_TRANSFORM:
+        return None
+    least = tuple(max(sizes) for sizes in zip(*(op.least_periods for op in known), strict=True))
     circular = [op.least_periods for op in known if op.circular]
     if not circular:
-        return fast_size(rows), fast_size(columns)
-    return (rows, columns) if all(own == (rows, columns) for own in circular) else None
+        return first.with_slices(tuple(fast_size(n) for n in least))
+    return first.with_slices(least) if all(own == least for own in circular) else None
+
+
+def axes_of(problem: Problem) -> Axes:
+    """Those of the transforms, of a problem that has `periods_of`."""
+    first: Any = problem.quadratics[0].map.chains[0].ops[0].convolution
+    return first.axes
 
 
 def _diagonal(quadratic: Quadratic) -> DiagonalQuadratic:
@@ -73,9 +85,10 @@ def _loss(quadratic: Quadratic, name: str, periods: Periods) -> Penalty:
     first: Any = quadratic.map.chains[0].ops[0].convolution
     own = _diagonal(quadratic)
     dtype = own.pull.dtype
-    symbol = jnp.asarray(first.symbol(periods), jnp.result_type(dtype, jnp.complex64))
+    own_periods = tuple(periods[axis] for axis in first.along)
+    symbol = jnp.asarray(first.in_place(first.symbol(own_periods)), jnp.result_type(dtype, jnp.complex64))
     function: Any = DiagonalQuadratic(pad(own.curvature, periods), pad(own.pull, periods))
-    chain = Chain((CircularConv2D(symbol, periods),), name)
+    chain = Chain((CircularConv2D(symbol, periods, first.axes),), name)
     return Penalty(function, LinearMap((chain,), periods), jnp.zeros((), dtype), quadratic.label)
 
 
@@ -94,6 +107,7 @@ def decouple(problem: Problem, periods: Periods) -> Problem:
     return Problem((), (*penalties, *losses), linear, problem.constant, ((name, periods),))
 
 
+LARGEST_TRANSFORM = 3  # axes
 LOSS_RATIO = 0.1  # rho of a loss, relative to its curvature; measured on photographs and camera kernels, .05 to .2
 
 
@@ -125,14 +139,13 @@ def observed_start(problem: Problem, x: Point) -> Point:
     seen = loss.curvature > 0
     data = loss.pull / jnp.where(seen, loss.curvature, 1)
     mean = jnp.sum(jnp.where(seen, data, 0)) / jnp.maximum(jnp.sum(seen), 1)
-    taps = jnp.asarray(first.taps)
-    gain, size = jnp.sum(taps), jnp.sum(jnp.abs(taps))
+    taps = first.in_place(jnp.asarray(first.taps))
+    gain, size = (jnp.sum(part, first.along, keepdims=True) for part in (taps, jnp.abs(taps)))
     data = jnp.where(seen, data, mean) / jnp.where(jnp.abs(gain) > 0.1 * size, gain, jnp.inf)
-    rows, columns = (
-        _within(jnp.arange(n) - _middle(jnp.abs(taps), axis) + first.padding[axis][0], m, first.circular)
-        for axis, (n, m) in enumerate(zip(value.shape, data.shape, strict=True))
-    )
-    return {name: jnp.where(jnp.any(value != 0), value, data[rows][:, columns])}
+    for (before, _), axis in zip(first.padding, first.along, strict=True):
+        index = jnp.arange(value.shape[axis]) - _middle(jnp.abs(taps), axis) + before
+        data = jnp.take(data, _within(index, data.shape[axis], first.circular), axis=axis)
+    return {name: jnp.where(jnp.any(value != 0), value, data)}
 
 
 def _within(index: Array, m: int, circular: bool) -> Array:
@@ -142,7 +155,7 @@ def _within(index: Array, m: int, circular: bool) -> Array:
 
 def _middle(taps: Array, axis: int) -> Array:
     """The tap at the centre of mass along an axis."""
-    line = jnp.sum(taps, axis=1 - axis)
+    line = jnp.sum(taps, axis=[i for i in range(taps.ndim) if i != axis])
     total = jnp.sum(line)
     centre = jnp.sum(line * jnp.arange(line.size)) / jnp.where(total > 0, total, 1)
     return jnp.round(centre).astype(jnp.int32)

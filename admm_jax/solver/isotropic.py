@@ -103,7 +103,7 @@ def _round(tv: TVProblem, now: Polish, goal: Array, sharpest: Array) -> Polish:
     end = ~now.merging & ((gap <= goal) | (count >= OUTER))
     reduced = now.merging | end
 
-    regions = find_regions(jnp.broadcast_to(zero, inner.p.shape))
+    regions = find_regions(jnp.broadcast_to(zero, inner.p.shape), tv.difference.axes)
     base, bound = _settle(tv, regions, inner.x, parts.y)
     base = jnp.where(old.held, regions.mean(old.base), base)
     held = (bound | old.held) & reduced
@@ -155,7 +155,7 @@ def polish(
     eps = jnp.finfo(dtype).eps
     y = sum((duals[i] for i in boxes_of(problem)), jnp.zeros_like(x))
     nowhere = jnp.zeros((1, *x.shape), bool)
-    pixels = find_regions(jnp.broadcast_to(nowhere, field.shape))
+    pixels = find_regions(jnp.broadcast_to(nowhere, field.shape), tv.difference.axes)
 
     size = jnp.abs(objective(problem, point))
     extent = jnp.maximum(jnp.max(jnp.abs(x)), units.point)

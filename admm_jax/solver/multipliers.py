@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 from jax import Array, lax
 
-from admm_jax.operators.base import Difference
+from admm_jax.operators.difference import Difference
 from admm_jax.problem import Point, Problem
 from admm_jax.prox.projections import leading_dot, project_l2_ball, safe_norm
 from admm_jax.pytree import pytree_dataclass, replace
@@ -132,26 +132,16 @@ def tv_problem_of(problem: Problem, rhs: Point) -> TVProblem:
     """Read the one variable's TV and bounds."""
     name, shape = problem.variables[0]
     _, variation = tv_of(problem)
+    difference = variation.difference(shape)
     b = rhs[name]
     lower, upper = jnp.full(shape, -jnp.inf, b.dtype), jnp.full(shape, jnp.inf, b.dtype)
     for low, high, offset in boxes_of(problem).values():
         lower, upper = jnp.maximum(lower, low - offset), jnp.minimum(upper, high - offset)
     weight = jnp.broadcast_to(jnp.asarray(variation.weight, b.dtype), shape)[None]
-    tv = TVProblem(problem, b, name, Difference(shape), weight, lower, upper, b, b)
+    tv = TVProblem(problem, b, name, difference, weight, lower, upper, b, b)
     probe, ones = probe_signs(shape, b.dtype), jnp.ones_like(b)
     mean, constant = (jnp.sum(v * tv.curve(v)) / b.size for v in (probe, ones))
     return replace(tv, mean=mean, constant=jnp.maximum(mean, constant))
-
-
-def _ends(difference: Difference, e: Array) -> Array:
-    """|D|^T e for e >= 0: what edges of stiffness e add to the diagonal of D^T E D at their two ends."""
-    total = jnp.zeros_like(e[0])
-    for axis in range(total.ndim):
-        inner = lax.slice_in_dim(e[axis], 0, e.shape[axis + 1] - 1, axis=axis)
-        after = [(0, int(i == axis)) for i in range(total.ndim)]
-        before = [(int(i == axis), 0) for i in range(total.ndim)]
-        total = total + jnp.pad(inner, after) + jnp.pad(inner, before)
-    return total
 
 
 def _newton(tv: TVProblem, inner: Inner, parts: Parts, gradient: Array) -> tuple[Array, Array]:
@@ -173,13 +163,15 @@ def _newton(tv: TVProblem, inner: Inner, parts: Parts, gradient: Array) -> tuple
 
     # steps in the range of Pi are those that a preconditioner Pi C Pi makes; the operator needs no Pi then
     reduced = jnp.any(inner.flat)
-    joined = select(reduced, inner.regions, find_regions(jnp.broadcast_to(parts.zero & ~reduced, u.shape)))
+    joined = select(
+        reduced, inner.regions, find_regions(jnp.broadcast_to(parts.zero & ~reduced, u.shape), tv.difference.axes)
+    )
     shape = inner.base.shape
     own = stiffness * (1 - u * a)
     between = own * (tv.difference(joined.labels.reshape(shape)) != 0)
-    diagonal = tv.mean + _ends(tv.difference, own) + pressed
+    diagonal = tv.mean + tv.difference.gram_diagonal(own) + pressed
     on_region = jnp.minimum(tv.mean * joined.sizes[joined.labels].reshape(shape), tv.constant)
-    coarse = joined.mean(on_region + _ends(tv.difference, between) + pressed)
+    coarse = joined.mean(on_region + tv.difference.gram_diagonal(between) + pressed)
     alone = (inner.regions.sizes[inner.regions.labels].reshape(shape) == 1) & ~inner.held
     by_pixel = jnp.where(alone, 1 / jnp.where(diagonal > 0, diagonal, 1), 0)
     by_region = jnp.where(inner.held, 0, 1 / jnp.where(coarse > 0, coarse, 1))

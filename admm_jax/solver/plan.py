@@ -11,7 +11,7 @@ from jax import Array
 
 from admm_jax.problem import Problem
 from admm_jax.solver import regions
-from admm_jax.solver.decouple import periods_of
+from admm_jax.solver.decouple import axes_of, periods_of
 from admm_jax.solver.own_x_update import Preconditioned, Solve
 from admm_jax.solver.polisher import Polisher, polisher_of
 from admm_jax.solver.rewrite import inner_shape
@@ -30,7 +30,7 @@ ISOTROPIC_POLISH_BELOW = 1e-6
 
 # An x-update by transforms is worth it where a convolution costs more than so many taps. Where a part of the scene lies
 # beyond the data, conjugate gradients are slow, and on a circle the frame need be no larger than the image: there it is
-# worth it for almost every kernel.
+# worth it for almost every kernel; and in volumes, of which a pass of each axis moves all.
 TRANSFORMS_FROM = 60.0
 TRANSFORMS_BEYOND_FROM = 20.0
 
@@ -100,7 +100,7 @@ def make_plan(problem: Problem, own: Solve | None = None) -> Plan:
         return Plan(Cholesky(), rho_tolerance=DENSE_RHO_TOLERANCE)
     periods = periods_of(problem) if own is None else None
     if periods is not None and transforms_pay(problem):
-        return Plan(FourierDiagonal(periods), least_patience=100)
+        return Plan(FourierDiagonal(periods, axes_of(problem)), least_patience=100)
     x_update = ConjugateGradients() if own is None else Preconditioned(function=own)
     isotropic = any(regions.is_isotropic(penalty) for penalty in problem.penalties)
     below = ISOTROPIC_POLISH_BELOW if isotropic else Plan.polish_below
@@ -128,8 +128,9 @@ def transforms_pay(problem: Problem) -> bool:
     for quadratic in problem.quadratics:
         for chain in quadratic.map.chains:
             for op in chain.ops:
-                circular = op.convolution is not None and op.convolution.circular
-                beyond = circular or math.prod(op.out_shape) < math.prod(op.in_shape)
+                window = op.convolution
+                special = window is not None and (window.circular or len(window.along) > 2)
+                beyond = special or math.prod(op.out_shape) < math.prod(op.in_shape)
                 if op.cost >= (TRANSFORMS_BEYOND_FROM if beyond else TRANSFORMS_FROM):
                     return True
     return False

@@ -71,4 +71,7 @@ def polisher_of(problem: Problem) -> Polisher | None:
     """What polishes without matrices, None where nothing does."""
     if not regions.applies(problem):
         return None
-    return IsotropicGroups() if regions.tv_of(problem)[1].isotropic else FlatRegions()
+    variation = regions.tv_of(problem)[1]
+    if not variation.isotropic:
+        return FlatRegions()
+    return IsotropicGroups() if variation.by_pixel else None

@@ -8,9 +8,8 @@ so sup -<r, d> over all minimisers is wanted. Nothing is assumed of them but tha
 
 * bounds of a variable bound each entry of d;
 * where a term g of the variable itself is finite, g(x' + b) <= level, what f has left for it (`Function.support`);
-* total variation holds differences, and something else the mean. On m x n pixels, m <= n, a set of s <= m n / 2 has at
-  least min(2 sqrt(s), m) border edges, so by the coarea formula ||d - mean d||_2 <= TV(d) / min(2, sqrt(2 m / n)); in
-  one dimension max |d - median d| <= TV(d) / 2;
+* total variation holds differences, and something else the mean: ||d - mean d||_2 <= TV(d) / `isoperimetric`; in one
+  dimension max |d - median d| <= TV(d) / 2;
 * a force that is no more than the rounding of the sums it is the rest of is zero as far as can be known. It is charged
   at `RADIUS` times the size of x, as the digits of x are.
 
@@ -21,6 +20,8 @@ Phi(x) + P, where P is any bound on the price: so a price makes the levels lower
 """
 
 from __future__ import annotations
+
+import math
 
 import jax.numpy as jnp
 from jax import Array, lax
@@ -260,7 +261,38 @@ def _by_level(problem: Problem, x: Point, reach: Reach, name: str, force: Array,
 
 def _is_variation(penalty: Penalty) -> bool:
     ops = penalty.map.chains[0].ops
-    return len(ops) == 1 and ops[0].is_difference and ops[0].in_shape != () and len(ops[0].in_shape) <= 2
+    return len(ops) == 1 and ops[0].edge_length is not None and ops[0].in_shape != ()
+
+
+def isoperimetric(shape: tuple[int, ...]) -> float:
+    """kappa with ||d - mean d||_2 <= TV(d) / kappa, TV the sum over all edges of a grid, of two dimensions or more.
+
+    By the coarea formula it is the least number of border edges of a set of s <= N / 2 of the N pixels, over sqrt(s).
+
+    Two dimensions, m <= n: a set has at least min(2 sqrt(s), m) border edges; kappa = min(2, sqrt(2 m / n)).
+
+    More: along axis a of m_a pixels let P_a lines meet the set and F_a lie in it. Each of the others that meet it has a
+    border edge. With theta^ndim > 1/2, not all axes can have F_a >= theta P_a: then P_a <= s / (theta m_a), and by
+    s^(ndim - 1) <= prod P_a (Loomis & Whitney 1949) s >= theta^ndim N > N / 2. Where k axes have it, the border is at
+    least (1 - theta) times the sum of the other P_a, which is at least (ndim - k) times the root of their product
+
+        prod P_a  >=  s^(ndim - 1 - k) theta^k prod m_a,    over the others, m_a over the k.
+
+    Args:
+        shape: Of the grid.
+    """
+    if len(shape) == 2:
+        small, large = sorted(shape)
+        return min(2.0, (2 * small / large) ** 0.5)
+    ndim, sizes = len(shape), sorted(shape)
+    theta = 0.51 ** (1 / ndim)
+    best = math.inf
+    for k in range(ndim):
+        others = ndim - k
+        size = math.prod(shape) / 2 if others == 1 else 1  # of the set that has the least border for its root
+        product = size ** (others - 1) * theta**k * math.prod(sizes[:k])
+        best = min(best, (1 - theta) * others * product ** (1 / others) / size**0.5)
+    return best
 
 
 def _by_variation(
@@ -282,15 +314,18 @@ def _by_variation(
     strength = jnp.broadcast_to(penalty.function.strength(), steps.shape)
     weight = jnp.min(jnp.where(edges, strength, jnp.inf))
     offset = jnp.sum(jnp.abs(jnp.where(edges, penalty.offset, 0)))
-    # the l1 norm of a pixel's differences is at most sqrt(2) times their length
+    far = difference.edge_length
+    assert far is not None
+    # the l1 norm of a pixel's differences is at most sqrt(ndim) times their length
     stretch = 1.0 if not penalty.function.ties(len(shape) + 1) else len(shape) ** 0.5
     variation = stretch * (level / weight) + offset + jnp.sum(jnp.abs(jnp.where(edges, steps - penalty.offset, 0)))
+    variation = far * variation  # of plain differences
     if len(shape) == 1:
         apart = variation / 2 * jnp.sum(jnp.abs(force))
         spread = variation / 2 * force.size**0.5
     else:
-        small, large = sorted(shape)
-        spread = variation / min(2.0, (2 * small / large) ** 0.5) if small > 1 else variation / 2 * force.size**0.5
+        # a single row, whose pixels are one beside the other, is a signal
+        spread = variation / isoperimetric(shape) if min(shape) > 1 else variation / 2 * force.size**0.5
         apart = spread * jnp.sqrt(jnp.sum(force**2))
     total = jnp.abs(jnp.sum(force))
     ones = {other: jnp.ones_like(value) if other == name else jnp.zeros_like(value) for other, value in x.items()}

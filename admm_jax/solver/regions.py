@@ -23,7 +23,6 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from admm_jax.operators.base import Difference
 from admm_jax.problem import Penalty, Point, Problem
 from admm_jax.prox.base import Variation
 from admm_jax.pytree import pytree_dataclass
@@ -65,13 +64,13 @@ class Regions:
         return (hits > 0)[self.labels].reshape(mask.shape)
 
 
-def _minimum_over_edges(labels: Array, flat: Array) -> Array:
+def _minimum_over_edges(labels: Array, flat: Array, axes: tuple[int, ...]) -> Array:
     """Each pixel's smallest label among itself and the neighbours that a flat edge joins it to."""
-    for axis in range(labels.ndim):
+    for k, axis in enumerate(axes):
         n = labels.shape[axis]
         ahead = lax.slice_in_dim(labels, 1, n, axis=axis)
         here = lax.slice_in_dim(labels, 0, n - 1, axis=axis)
-        joined = lax.slice_in_dim(flat[axis], 0, n - 1, axis=axis)
+        joined = lax.slice_in_dim(flat[k], 0, n - 1, axis=axis)
         low = jnp.minimum(ahead, here)
         pad_end = [(0, int(i == axis)) for i in range(labels.ndim)]
         pad_start = [(int(i == axis), 0) for i in range(labels.ndim)]
@@ -82,15 +81,20 @@ def _minimum_over_edges(labels: Array, flat: Array) -> Array:
     return labels
 
 
-def find_regions(flat: Array) -> Regions:
-    """Connected components of the pixels under the flat edges, by propagating minima with pointer jumping."""
+def find_regions(flat: Array, axes: tuple[int, ...]) -> Regions:
+    """Connected components of the pixels under the flat edges, by propagating minima with pointer jumping.
+
+    Args:
+        flat: Which edges are, (len(axes), *shape): from each pixel to the next one along each axis.
+        axes: Those that have edges.
+    """
     shape = flat.shape[1:]
     size = flat[0].size
     start = jnp.arange(size, dtype=jnp.int32).reshape(shape)
 
     def body(carry: tuple[Array, Array]) -> tuple[Array, Array]:
         labels, _ = carry
-        new = _minimum_over_edges(labels, flat)
+        new = _minimum_over_edges(labels, flat, axes)
         # hook each root to the smallest label seen by its members, then shorten the paths
         roots = jnp.arange(size, dtype=jnp.int32).at[labels.ravel()].min(new.ravel())
         new = jnp.minimum(new, roots[labels.ravel()].reshape(shape))
@@ -186,7 +190,7 @@ def polish(
     field = duals[tv_index]
     dtype = field.dtype
     eps = jnp.finfo(dtype).eps
-    difference = Difference(shape)
+    difference = tv.difference(shape)
     weight = jnp.broadcast_to(tv.weight, field.shape).astype(dtype)
     signs = jnp.sign(field)
     boxes = boxes_of(problem)
@@ -205,7 +209,7 @@ def polish(
     exact_enough = jnp.clip(EXACTNESS * target, eps / 32, ROUGH).astype(dtype)
 
     def solve_regions(x: Array, flat: Array, held: Array, tol: Array) -> tuple[Array, Array]:
-        found = find_regions(flat)
+        found = find_regions(flat, difference.axes)
         curved = curvature_of(found)
         curved = jnp.where(curved > 0, curved, 1)  # where no quadratic sees the image
         jumps = jnp.where(flat, 0, weight * signs)
@@ -288,7 +292,7 @@ def complete(
         up, down = up | at_upper, down | at_lower
     p = list(duals)
     p[tv_index] = tv.balance(force, field, flat, (up, down), steps)
-    left = -force - Difference(x.shape).adjoint(p[tv_index])
+    left = -force - tv.difference(x.shape).adjoint(p[tv_index])
     for i, (at_upper, at_lower) in bounds.items():  # outward at the upper bound, inward at the lower
         p[i] = jnp.where(jnp.where(left > 0, at_upper, at_lower), left, 0)
         left = left - p[i]

@@ -40,7 +40,7 @@ def _large(problem: Problem) -> list[tuple[Window, Array]]:
     for quadratic in problem.quadratics:
         ops = _single(quadratic.map)
         convolution = ops[0].convolution if ops is not None and len(ops) == 1 else None
-        if convolution is not None and convolution.models_itself:
+        if convolution is not None and convolution.models_itself and convolution.axes is None:
             if math.prod(convolution.kernel_shape) >= LARGE_KERNEL:
                 out.append((convolution, quadratic.weight))
     return out
@@ -59,7 +59,7 @@ def preconditioner(problem: Problem, weights: tuple[Array, ...], x: Point) -> Ca
         return None
     name, shape = problem.variables[0]
     dtype = dtype_of(x)
-    periods = found[0][0].periods
+    periods, axes = found[0][0].periods, tuple(range(len(shape)))
     power = jnp.zeros((), dtype)
     for op, weight in found:
         if op.periods != periods:
@@ -75,8 +75,9 @@ def preconditioner(problem: Problem, weights: tuple[Array, ...], x: Point) -> Ca
     power = power + 1e-6 * jnp.max(power)
 
     def apply(r: Point) -> Point:
-        transformed = jnp.fft.rfft2(r[name], periods) / power
-        return {name: jnp.fft.irfft2(transformed, periods)[: shape[0], : shape[1]].astype(dtype)}
+        transformed = jnp.fft.rfftn(r[name], periods, axes) / power
+        out = jnp.fft.irfftn(transformed, periods, axes)
+        return {name: out[tuple(slice(n) for n in shape)].astype(dtype)}
 
     return apply
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import jax.scipy.linalg as jsl
 from jax import Array, lax
 
+from admm_jax.operators.correlation import Transform
 from admm_jax.problem import Penalty, Point, Problem
 from admm_jax.solver import decouple
 from admm_jax.solver.linear import conjugate_gradients, normal
@@ -126,15 +127,23 @@ def _to_rounding(operator: partial[Point], rhs: Point, precondition: Callable[[P
 
 @dataclass(frozen=True)
 class FourierDiagonal(AsItIs):
-    """In Fourier, for a decoupled problem: every A_j is the identity or has a symbol, on a frame of these periods."""
+    """In Fourier, for a decoupled problem: every A_j is the identity or has a symbol, on a frame of these periods.
+
+    The transforms go along `axes`, None being all.
+    """
 
     periods: decouple.Periods
+    axes: decouple.Axes = None
 
     decoupled = True
 
     @property
     def description(self) -> str:
-        return f"exact, in transforms of {self.periods[0]}×{self.periods[1]} (mask decoupling)"
+        return f"exact, in transforms of {'×'.join(map(str, self._transform.sizes))} (mask decoupling)"
+
+    @property
+    def _transform(self) -> Transform:
+        return Transform(self.periods, self.axes)
 
     def iterated(self, problem: Problem) -> Problem:
         return decouple.decouple(problem, self.periods)
@@ -153,7 +162,7 @@ class FourierDiagonal(AsItIs):
     ) -> tuple[Point, tuple[Array, ...]]:
         """x^ = (sum conj(A_j^) (rho_j (z_j - b_j) - y_j)^ - c^) / sum rho_j |A_j^|^2; there are no quadratics."""
         ((name, _),) = problem.variables
-        dtype = state.x[name].dtype
+        dtype, transform = state.x[name].dtype, self._transform
         plain = jnp.zeros(self.periods, dtype) - problem.linear.get(name, jnp.zeros((), dtype))
         transformed, power = jnp.zeros((), jnp.result_type(dtype, jnp.complex64)), jnp.zeros((), dtype)
         rhos = rhos_of(problem, state)
@@ -163,14 +172,14 @@ class FourierDiagonal(AsItIs):
             if symbol is None:
                 plain, power = plain + pull, power + rho
             else:
-                transformed = transformed + jnp.conj(symbol) * jnp.fft.rfft2(pull)
+                transformed = transformed + jnp.conj(symbol) * transform(pull)
                 power = power + rho * (symbol.real**2 + symbol.imag**2)
-        spectrum = (jnp.fft.rfft2(plain) + transformed) / power
-        x = jnp.fft.irfft2(spectrum, self.periods).astype(dtype)
+        spectrum = (transform(plain) + transformed) / power
+        x = transform.inverse(spectrum).astype(dtype)
         images = []
         for penalty in problem.penalties:
             symbol = _symbol(penalty)
-            value = x if symbol is None else jnp.fft.irfft2(symbol * spectrum, self.periods).astype(dtype)
+            value = x if symbol is None else transform.inverse(symbol * spectrum).astype(dtype)
             images.append(value + penalty.offset)
         return {name: x}, tuple(images)
 

@@ -183,10 +183,11 @@ class _Check:
         if op.keeps_order:
             self.close("A x has the entries of x in their order: fails", np.ravel(self.x), np.ravel(image), size)
         if op.circular_symbol is not None:
-            own = np.fft.irfft2(np.asarray(op.circular_symbol) * np.fft.rfft2(self.x), self.x.shape)
+            own = op.transform.inverse(np.asarray(op.circular_symbol) * op.transform(self.x))
             self.close("A x = F^-1 (S F x) fails", own, image, size)
         if op.convolution is not None:
-            periods = op.convolution.periods
-            spectrum = np.asarray(op.convolution.symbol(periods)) * np.fft.rfft2(self.x, periods)
-            own = np.fft.irfft2(spectrum, periods)[: op.out_shape[0], : op.out_shape[1]]
+            window = op.convolution
+            periods, axes = window.periods, window.along
+            spectrum = window.in_place(np.asarray(window.symbol(periods))) * np.fft.rfftn(self.x, periods, axes)
+            own = np.fft.irfftn(spectrum, periods, axes)[tuple(slice(n) for n in op.out_shape)]
             self.close("A x = crop F^-1 (S F x) fails", own, image, size)

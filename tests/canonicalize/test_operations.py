@@ -17,6 +17,7 @@ from admm_jax.operations import OPERATIONS
 
 RNG = np.random.default_rng(0)
 K, W = RNG.normal(size=(2, 3)), RNG.normal(size=(4, 5))
+EACH = RNG.normal(size=(2, 2, 4))  # a kernel along the middle axis for each line
 X, U, V = admm.Var("x", 3), admm.Var("U", 4, 5), admm.Var("V", 2, 3, 4)
 
 
@@ -60,6 +61,15 @@ SAMPLES = {
         *(admm.corr2d(U, K, mode) for mode in ("full", "same", "valid")),
         *(admm.corr2d(U, np.outer(W, K[0]), "same", boundary) for boundary in ("circular", "reflect", "replicate")),
     ],
+    "conv": [
+        *(admm.conv(V, K, mode, axes=(0, 2)) for mode in ("full", "same", "valid")),
+        *(admm.conv(V, K[0], "same", boundary, axes=1) for boundary in ("circular", "reflect", "replicate")),
+        *(admm.conv(V, np.stack([K, 2 * K, K[::-1]], axis=1), axes=(0, 2)), admm.conv(X, K[0], "full")),
+        admm.conv(V, np.multiply.outer(K, W[0, :2]), "full"),
+    ],
+    "corr": [
+        *(admm.corr(V, K[:, :2], axes=(1, 2)), admm.corr(V, EACH, "same", "reflect", axes=1)),
+    ],
     "square": [admm.square(U)],
     "abs": [abs(U)],
     "huber": [admm.huber(U, 0.5)],
@@ -67,10 +77,16 @@ SAMPLES = {
     "minimum": [admm.minimum(U, 0), admm.minimum(U, W), admm.minimum(abs(U), 1)],
     "norm": [admm.norm(U), admm.norm(X, 1), admm.norm(X, np.inf), admm.norm(U, axis=0), admm.norm(V, axis=(0, 2))],
     "inrange": [admm.inrange(U, -1, 1)],
+    "tv": [
+        *(admm.tv(V), admm.tv(V, 2, (2, 0), (0.5, 2.0), weight=2.0), admm.tv(X, 2), admm.tv(U, axes=1, spacing=2)),
+        *(admm.tv(V, p, weight=np.ones((2, 4)), channel_axis=1) for p in (1, 2)),
+    ],
     "tv2d": [admm.tv2d(U), admm.tv2d(U, 2)],
     "tv1d": [admm.tv1d(X), admm.tv1d(X, p=2)],
     "mean": [admm.mean(U), admm.mean(abs(U), axis=0), admm.mean(U, axis=(0, 1)), admm.mean(X[0])],
     "diff": [admm.diff(X), admm.diff(U, 2, axis=0), admm.diff(U - W)],
+    "gradient": [admm.gradient(U), admm.gradient(V, (2, 0), (0.5, 2)), admm.gradient(X, 0)],
+    "laplacian": [admm.laplacian(U), admm.laplacian(V, (2, 0), (0.5, 2)), admm.laplacian(X[:1])],
     "pad": [
         *(admm.pad(U, ((1, 2), (0, 3)), mode) for mode in ("constant", "edge", "reflect", "symmetric", "wrap")),
         *(admm.pad(X, 1), admm.pad(X, (0, 2), "edge")),

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from admm_jax.operators.base import (
     Broadcast,
-    Difference,
     Index,
     MatMul,
     Operator,
@@ -21,6 +20,7 @@ from admm_jax.operators.base import (
     Sum,
     Transpose,
 )
+from admm_jax.operators.difference import Difference, Divergence
 from tests.operators.dense import DTYPES, check_matrix, precision
 
 Case = tuple[Operator, Callable[[np.ndarray], np.ndarray]]
@@ -77,6 +77,8 @@ CASES: dict[str, Callable[[str], Case]] = {
     "difference of an image": lambda d: (Difference((3, 4)), differences),
     "difference of one row": lambda d: (Difference((1, 3)), differences),
     "difference of a volume": lambda d: (Difference((2, 3, 2)), differences),
+    "difference with spacing": lambda d: (Difference((2, 3, 2), (2, 0), (0.5, 3.0)), spaced),
+    "divergence": lambda d: (Divergence(Difference((2, 3, 2), (2, 0), (0.5, 3.0))), divergence),
 }
 
 
@@ -86,6 +88,35 @@ def differences(x: np.ndarray) -> np.ndarray:
         inner = tuple(slice(0, -1) if i == axis else slice(None) for i in range(x.ndim))
         out[axis][inner] = np.diff(x, axis=axis)
     return out
+
+
+def spaced(x: np.ndarray) -> np.ndarray:
+    return differences(x)[[2, 0]] / np.array([0.5, 3.0]).reshape(2, 1, 1, 1)
+
+
+def divergence(y: np.ndarray) -> np.ndarray:
+    """-sum_e y_e D_ei, from the matrix of the differences."""
+    columns = np.stack([spaced(e.reshape(2, 3, 2)) for e in np.eye(12)])
+    return -np.tensordot(columns, y, 4).reshape(2, 3, 2)
+
+
+def test_what_a_difference_says_of_its_gram_matrix() -> None:
+    with precision("float64"):
+        op = Difference((2, 3, 2), (2, 0), (0.5, 3.0))
+        weight = np.arange(1.0, 25.0).reshape(op.out_shape)
+        columns = np.stack([op(e.reshape(2, 3, 2)) for e in np.eye(12)])
+        own = np.sum(columns**2 * weight, axis=(1, 2, 3, 4)).reshape(2, 3, 2)
+        np.testing.assert_allclose(op.gram_diagonal(jnp.asarray(weight)), own, rtol=1e-12)
+        assert np.linalg.norm(columns.reshape(12, -1), 2) ** 2 <= op.squared_norm
+        assert op.edge_length is None
+        assert Difference((2, 3), (1, 0), (0.5, 3.0)).edge_length == 3.0
+        x = np.random.default_rng(0).normal(size=(4, 6, 5))
+        symbol = Difference(x.shape, (2, 0), (0.5, 3.0)).gram_symbol((4, 6, 5))
+        assert symbol is not None
+        periodic = sum((2 * x - np.roll(x, 1, a) - np.roll(x, -1, a)) / h**2 for a, h in ((2, 0.5), (0, 3.0)))
+        np.testing.assert_allclose(
+            np.fft.irfftn(symbol * np.fft.rfftn(x), x.shape, axes=(0, 1, 2)), periodic, atol=1e-12
+        )
 
 
 @pytest.mark.parametrize("name", CASES)

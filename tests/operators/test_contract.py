@@ -31,6 +31,7 @@ BASE = {
     or name in ("sum", "sum over an axis", "slice backwards", "repeated entries", "matrix @ vector", "row @ matrix")
     or name in ("matrix @ map", "sparse @ vector", "matrix @ sparse", "difference of a signal")
     or name in ("difference of an image", "difference of one row", "difference of a volume")
+    or name in ("difference with spacing", "divergence")
 }
 
 
@@ -68,6 +69,34 @@ def test_convolutions_before_they_are_planned_and_on_a_circle():
     with precision("float64"):
         op = circular("float64")
     check_operator(op)
+
+
+def of_slices(implementation):
+    """Convolutions along axes of a stack and of a volume, and one with a kernel for each slice."""
+    kernel = {"separable": RANK_ONE, "sparse": SPARSE_KERNEL}.get(implementation, KERNEL)
+    cases = [
+        Conv2D(jnp.asarray(kernel), (6, 2, 5), "same", True, axes=(0, 2)),
+        Conv2D(jnp.asarray(np.multiply.outer(kernel[:, :2], [2.0, 0, 1])), (5, 6, 4), "full", False),
+    ]
+    if implementation not in ("separable", "sparse"):
+        each = np.random.default_rng(1).normal(size=(2, 2, 3))
+        cases += [Conv2D(jnp.asarray(each), (6, 2, 5), "valid", True, axes=(0, 2))]
+    return [convolution.specialise(op, implementation) for op in cases]
+
+
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+def test_convolutions_of_slices_and_volumes(implementation):
+    with precision("float64"):
+        ops = of_slices(implementation)
+    for op in ops:
+        check_operator(op)
+
+
+def test_convolutions_on_a_circle_along_axes():
+    with precision("float64"):
+        check_operator(Conv2D(np.ones((3, 2)), (4, 6, 5), "same", True, circular=True, axes=(0, 1)))
+        spectrum = jnp.fft.rfftn(jnp.asarray(np.random.default_rng(2).normal(size=(6, 2, 8))), axes=(0, 2))
+        check_operator(CircularConv2D(spectrum, (6, 2, 8), (0, 2)))
 
 
 MOVES = [Place((3, 2), (6, 2), (1, 0)), Permute((3, 2, 4), (2, 0, 1)), Border((3, 4), ((5, 1), (0, 2)), "symmetric")]

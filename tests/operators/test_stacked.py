@@ -10,7 +10,6 @@ import pytest
 from admm_jax.operations.placing import Permute, Place
 from admm_jax.operators.base import (
     Broadcast,
-    Difference,
     Index,
     MatMul,
     Reshape,
@@ -19,6 +18,7 @@ from admm_jax.operators.base import (
     Sum,
     Transpose,
 )
+from admm_jax.operators.difference import Difference
 from admm_jax.operators.stacked import Each, Gather
 from admm_jax.testing import check_operator
 

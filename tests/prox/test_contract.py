@@ -11,7 +11,7 @@ import pytest
 
 from admm_jax.prox.total_variation import TotalVariation
 from admm_jax.testing import check_function
-from tests.prox.functions import FUNCTIONS, RNG, SHAPE
+from tests.prox.functions import FUNCTIONS, RNG, SHAPE, WEIGHT
 
 EDGES = RNG.uniform(0, 1, (2, *SHAPE))
 CASES = {name: (make(lambda value: value), SHAPE) for name, make in FUNCTIONS.items()} | {
@@ -19,6 +19,8 @@ CASES = {name: (make(lambda value: value), SHAPE) for name, make in FUNCTIONS.it
     "TotalVariation, edges": (TotalVariation(EDGES, 1), SHAPE),
     "TotalVariation, isotropic": (TotalVariation(0.7, 2), SHAPE),
     "TotalVariation of a signal": (TotalVariation(0.7, 1), (7,)),
+    "TotalVariation of a volume": (TotalVariation(0.7, 2, None, (2.0, 1.0, 0.5)), (3, 2, 3)),
+    "TotalVariation of channels": (TotalVariation(WEIGHT[:, :3], 2, (0, 2), None, 1), (3, 2, 3)),
 }
 
 

@@ -8,7 +8,8 @@ import pytest
 import scipy.signal
 
 import admm_jax as admm
-from admm_jax.operators.base import Difference, MatMul, Scale, Sum
+from admm_jax.operators.base import MatMul, Scale, Sum
+from admm_jax.operators.difference import Difference
 from admm_jax.problem import Chain, LinearMap
 from admm_jax.solver import rounding
 from tests.models import quick_jit

@@ -16,6 +16,7 @@ from admm_jax.operations.diff import DIFF, diff
 from admm_jax.operations.extremum import MAXIMUM, MINIMUM, maximum, minimum
 from admm_jax.operations.huber import HUBER, huber
 from admm_jax.operations.inrange import INRANGE, inrange
+from admm_jax.operations.kullback_leibler import KULLBACK_LEIBLER, kullback_leibler
 from admm_jax.operations.linear import LINEAR, linear
 from admm_jax.operations.mean import MEAN, mean
 from admm_jax.operations.norm import NORM, norm
@@ -40,6 +41,7 @@ __all__ = [
     "hstack",
     "huber",
     "inrange",
+    "kullback_leibler",
     "linear",
     "maximum",
     "mean",
@@ -78,6 +80,7 @@ OPERATIONS = (
     MINIMUM,
     NORM,
     INRANGE,
+    KULLBACK_LEIBLER,
     TV2D,
     TV1D,
     SUM_SQUARES,

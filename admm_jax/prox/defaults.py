@@ -38,7 +38,7 @@ class ClosedForm:
         return p, memory
 
 
-class _Whole(ClosedForm):
+class Whole(ClosedForm):
     """A function with all three tiers."""
 
     certifies = True
@@ -74,7 +74,7 @@ class _Whole(ClosedForm):
         return jax.jvp(self, (jnp.abs(v) + delta,), (delta,))[1]  # pyright: ignore[reportArgumentType]
 
 
-class FinitePenalty(_Whole):
+class FinitePenalty(Whole):
     """A finite function that grows with |v|: no point is outside its domain."""
 
     is_constraint = False
@@ -97,7 +97,7 @@ class FinitePenalty(_Whole):
         return self(v) - jnp.sum(p * v)  # pyright: ignore[reportCallIssue]
 
 
-class Indicator(_Whole):
+class Indicator(Whole):
     """An indicator: its prox is the projection, and its value is zero."""
 
     is_constraint = True

@@ -67,6 +67,7 @@ SAMPLES = {
     "minimum": [admm.minimum(U, 0), admm.minimum(U, W), admm.minimum(abs(U), 1)],
     "norm": [admm.norm(U), admm.norm(X, 1), admm.norm(X, np.inf), admm.norm(U, axis=0), admm.norm(V, axis=(0, 2))],
     "inrange": [admm.inrange(U, -1, 1)],
+    "kullback_leibler": [admm.kullback_leibler(U, abs(W)), admm.kullback_leibler(X, 2.0, abs(W[0, :3]))],
     "tv2d": [admm.tv2d(U), admm.tv2d(U, 2)],
     "tv1d": [admm.tv1d(X), admm.tv1d(X, p=2)],
     "mean": [admm.mean(U), admm.mean(abs(U), axis=0), admm.mean(U, axis=(0, 1)), admm.mean(X[0])],

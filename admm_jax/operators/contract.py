@@ -108,6 +108,11 @@ class Operator(Protocol):
         ...
 
     @property
+    def picks(self) -> bool:
+        """Whether A x are entries of x, each at most once and in their order, in another shape perhaps."""
+        ...
+
+    @property
     def is_difference(self) -> bool:
         """Whether A x are the forward differences along each axis, as `Difference` has them."""
         ...
@@ -191,6 +196,10 @@ class Defaults:
     @property
     def keeps_order(self) -> bool:
         return False
+
+    @property
+    def picks(self) -> bool:
+        return self.keeps_order
 
     @property
     def is_difference(self) -> bool:

@@ -77,6 +77,10 @@ class KullbackLeibler(OfEntries, Whole):
     def strength(self) -> Array:
         return self.weight
 
+    def secant_curvature(self, size: Array) -> Array:
+        # w / b, and of no count more than that of the least that is typical
+        return self.weight / jnp.maximum(self.counts, size)
+
     def ties(self, ndim: int) -> tuple[int, ...]:
         return ()
 

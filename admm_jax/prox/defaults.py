@@ -16,6 +16,9 @@ from admm_jax.prox.base import Variation
 class ClosedForm:
     """A function whose prox is a closed form: it remembers nothing, and its D is the identity."""
 
+    def secant_curvature(self, size: Array) -> Array:
+        return jnp.zeros_like(size)
+
     def likeness(self) -> Hashable | None:
         return None
 
@@ -83,6 +86,9 @@ class FinitePenalty(Whole):
 
     def ties(self, ndim: int) -> tuple[int, ...]:
         return ()
+
+    def secant_curvature(self, size: Array) -> Array:
+        return self.strength() / size  # pyright: ignore[reportAttributeAccessIssue]
 
     def extent(self, offset: Array) -> Array:
         return jnp.abs(offset)

@@ -121,17 +121,10 @@ def _diagonal(quadratic: Quadratic) -> DiagonalQuadratic:
     return DiagonalQuadratic((curvature * part.factor**2).astype(pull.dtype), pull * part.factor)
 
 
-def _symbol(part: _Part, periods: Periods, dtype: Any) -> LinearMap:
-    symbol = jnp.asarray(part.convolution.symbol(periods), jnp.result_type(dtype, jnp.complex64))
-    return LinearMap((Chain((CircularConv2D(symbol, periods),), ""),), periods)
-
-
-def _on(linear_map: LinearMap, name: str, factor: Any = 1.0) -> LinearMap:
-    ((op,),) = (chain.ops for chain in linear_map.chains)
-    assert op.circular_symbol is not None
-    return LinearMap(
-        (Chain((CircularConv2D(factor * op.circular_symbol, linear_map.out_shape),), name),), linear_map.out_shape
-    )
+def _convolved(part: _Part, name: str, periods: Periods, dtype: Any, factor: Any = 1.0) -> LinearMap:
+    """factor k * u, periodic."""
+    symbol = factor * jnp.asarray(part.convolution.symbol(periods), jnp.result_type(dtype, jnp.complex64))
+    return LinearMap((Chain((CircularConv2D(symbol, periods),), name),), periods)
 
 
 def _loss(quadratic: Quadratic, name: str, periods: Periods) -> Penalty:
@@ -140,7 +133,7 @@ def _loss(quadratic: Quadratic, name: str, periods: Periods) -> Penalty:
     own = _diagonal(quadratic)
     dtype = own.pull.dtype
     function: Any = DiagonalQuadratic(pad(own.curvature, periods), pad(own.pull, periods))
-    return Penalty(function, _on(_symbol(part, periods, dtype), name), jnp.zeros((), dtype), quadratic.label)
+    return Penalty(function, _convolved(part, name, periods, dtype), jnp.zeros((), dtype), quadratic.label)
 
 
 def _observed(problem: Problem, penalty: Penalty, name: str, periods: Periods) -> Penalty:
@@ -150,7 +143,7 @@ def _observed(problem: Problem, penalty: Penalty, name: str, periods: Periods) -
     offset = jnp.broadcast_to(penalty.offset, penalty.map.out_shape)
     rho = SPLIT_RATIO * jnp.mean(modelled(problem, penalty).weight)
     function: Any = Observed(penalty.function, part.ops, rho, frame)
-    linear_map = _on(_symbol(part, periods, dtype), name, part.factor)
+    linear_map = _convolved(part, name, periods, dtype, part.factor)
     return Penalty(function, linear_map, unsee(offset, part.ops, periods), penalty.label)
 
 

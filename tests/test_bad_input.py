@@ -349,6 +349,11 @@ CASES = {
         admm.ParameterError,
         "delta of huber must be positive in `huber(x, lam)`; given lam = 0",
     ),
+    "Param counts": (
+        lambda o: o.minimise(admm.kullback_leibler(o.x, o.lam), {"lam": -1}),
+        admm.ParameterError,
+        "counts of kullback_leibler must not be negative in `kullback_leibler(x, lam)`; given lam = -1",
+    ),
     "Param masked": (
         lambda o: o.minimise(admm.norm(o.U - o.B), {"B": MASKED}),
         admm.ParameterError,

@@ -144,3 +144,29 @@ def test_inpainting_keeps_what_is_known():
 def test_wrong_arguments(call, error, words):
     with pytest.raises(error, match=words):
         call()
+
+
+def test_counts_keep_their_scale():
+    """Whole numbers as they are, over a background; twenty photons a unit, against the blurred image."""
+    counts = np.random.default_rng(0).poisson(20 * scipy.signal.convolve2d(WIDE, KERNEL, "valid") + 3)
+    image, (solution,) = restore.deblur_poisson(counts, KERNEL, background=3, full_output=True)
+    assert image.shape == SHAPE
+    assert int(solution.status) in (Status.SOLVE_ESTIMATE_REACHED, Status.SOLVE_OPT_SUCCESS)
+    assert image.min() >= 0
+    assert psnr(image / 20) > psnr((counts - 3) / 20) + 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "says"),
+    [
+        ({"counts": -np.ones(SHAPE)}, admm.DataError, "counts must not be negative, got a minimum of -1"),
+        ({"counts": 1j * np.ones(SHAPE)}, admm.DataError, "counts must be of floats or integers"),
+        ({"counts": np.ones(3)}, admm.ShapeError, "counts must have 2 axes"),
+        ({"counts": np.ones(SHAPE)}, admm.DataError, "range of the counts, and they are all equal"),
+        ({"background": -1}, admm.DataError, "background must be finite and not negative, got a minimum of -1"),
+        ({"background": np.ones(3)}, admm.ShapeError, "background must be a scalar or have the shape"),
+    ],
+)
+def test_counts_that_are_none(arguments, error, says):
+    with pytest.raises(error, match=says):
+        restore.deblur_poisson(**{"counts": np.arange(np.prod(SHAPE)).reshape(SHAPE), "kernel": KERNEL, **arguments})

@@ -17,6 +17,7 @@ from admm_jax.operations.extremum import MAXIMUM, MINIMUM, maximum, minimum
 from admm_jax.operations.gradient import GRADIENT, LAPLACIAN, gradient, laplacian
 from admm_jax.operations.huber import HUBER, huber
 from admm_jax.operations.inrange import INRANGE, inrange
+from admm_jax.operations.kullback_leibler import KULLBACK_LEIBLER, kullback_leibler
 from admm_jax.operations.linear import LINEAR, linear
 from admm_jax.operations.mean import MEAN, mean
 from admm_jax.operations.norm import NORM, norm
@@ -44,6 +45,7 @@ __all__ = [
     "hstack",
     "huber",
     "inrange",
+    "kullback_leibler",
     "laplacian",
     "linear",
     "maximum",
@@ -87,6 +89,7 @@ OPERATIONS = (
     NORM,
     INRANGE,
     TV,
+    KULLBACK_LEIBLER,
     TV2D,
     TV1D,
     SUM_SQUARES,

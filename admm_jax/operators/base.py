@@ -195,6 +195,11 @@ class Index(_Moves):
     def adjoint(self, y: Array) -> Array:
         return jnp.zeros(self.in_shape, y.dtype).at[self._key()].add(y)
 
+    @property
+    def picks(self) -> bool:
+        places = np.arange(math.prod(self.in_shape), dtype=np.int32).reshape(self.in_shape)[self._key()]
+        return bool(np.all(np.diff(places.ravel()) > 0))
+
     def likeness(self) -> Hashable | None:
         return Index, self.in_shape, self.out_shape
 

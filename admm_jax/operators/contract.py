@@ -108,6 +108,11 @@ class Operator(Protocol):
         ...
 
     @property
+    def picks(self) -> bool:
+        """Whether A x are entries of x, each at most once and in their order, in another shape perhaps."""
+        ...
+
+    @property
     def edge_length(self) -> float | None:
         """The largest h, if A x are forward differences along all axes, each over its h, as `Difference` has them."""
         ...
@@ -195,6 +200,10 @@ class Defaults:
     @property
     def keeps_order(self) -> bool:
         return False
+
+    @property
+    def picks(self) -> bool:
+        return self.keeps_order
 
     @property
     def edge_length(self) -> float | None:

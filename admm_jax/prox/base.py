@@ -107,6 +107,13 @@ class Function(Protocol):
         """The size of dom g*, a scalar or broadcasting to v: how large duals get; zero where nothing bounds them."""
         ...
 
+    def secant_curvature(self, size: Array) -> Array:
+        """About the curvature of g where v is off its least by `size`: >= 0, a scalar or of v's shape.
+
+        Zero where it is not known, as of a constraint. It decides no more than how large penalty parameters are.
+        """
+        ...
+
     def extent(self, offset: Array) -> Array:
         """The size of A x where A x + `offset` lies at a kink or a bound of g, entry by entry; zero if it has none."""
         ...

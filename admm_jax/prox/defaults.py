@@ -16,6 +16,9 @@ from admm_jax.prox.base import Variation
 class ClosedForm:
     """A function whose prox is a closed form: it remembers nothing, and its D is the identity."""
 
+    def secant_curvature(self, size: Array) -> Array:
+        return jnp.zeros_like(size)
+
     def likeness(self) -> Hashable | None:
         return None
 
@@ -38,7 +41,7 @@ class ClosedForm:
         return p, memory
 
 
-class _Whole(ClosedForm):
+class Whole(ClosedForm):
     """A function with all three tiers."""
 
     certifies = True
@@ -74,7 +77,7 @@ class _Whole(ClosedForm):
         return jax.jvp(self, (jnp.abs(v) + delta,), (delta,))[1]  # pyright: ignore[reportArgumentType]
 
 
-class FinitePenalty(_Whole):
+class FinitePenalty(Whole):
     """A finite function that grows with |v|: no point is outside its domain."""
 
     is_constraint = False
@@ -83,6 +86,9 @@ class FinitePenalty(_Whole):
 
     def ties(self, ndim: int) -> tuple[int, ...]:
         return ()
+
+    def secant_curvature(self, size: Array) -> Array:
+        return self.strength() / size  # pyright: ignore[reportAttributeAccessIssue]
 
     def extent(self, offset: Array) -> Array:
         return jnp.abs(offset)
@@ -97,7 +103,7 @@ class FinitePenalty(_Whole):
         return self(v) - jnp.sum(p * v)  # pyright: ignore[reportCallIssue]
 
 
-class Indicator(_Whole):
+class Indicator(Whole):
     """An indicator: its prox is the projection, and its value is zero."""
 
     is_constraint = True

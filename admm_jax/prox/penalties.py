@@ -102,6 +102,9 @@ class Huber(OfEntries, FinitePenalty):
     def strength(self) -> Array:
         return self.weight * self.delta
 
+    def secant_curvature(self, size: Array) -> Array:
+        return self.weight * jnp.minimum(self.delta / size, 1)
+
     def extent(self, offset: Array) -> Array:
         return jnp.maximum(jnp.abs(offset), self.delta)
 

@@ -63,8 +63,7 @@ def _estimate(
 def _decoupled(problem: Problem, plan: Plan, run: Run) -> Examined:
     """As `examine`: the splits of the losses are a dual point as they are, and the certificate is of that pair."""
     lifted, state, count = lift(problem), run.state, len(problem.penalties)
-    shapes = [penalty.map.out_shape for penalty in problem.penalties]
-    zs = tuple(decouple.crop(z, shape) for z, shape in zip(state.z, shapes, strict=False))
+    zs = tuple(decouple.own_part(penalty, z) for penalty, z in zip(problem.penalties, state.z, strict=False))
     point = candidate(problem, plan.x_update.shown(problem, state.x), zs)
     e = decouple.observed(problem, state.z[count:])
     duals = duals_of(problem, state)

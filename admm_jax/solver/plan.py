@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 from jax import Array
 
-from admm_jax.problem import Problem
+from admm_jax.problem import Penalty, Problem
 from admm_jax.solver import regions
 from admm_jax.solver.decouple import axes_of, periods_of
 from admm_jax.solver.own_x_update import Preconditioned, Solve
@@ -125,13 +125,14 @@ def is_image(problem: Problem) -> bool:
 
 def transforms_pay(problem: Problem) -> bool:
     """Whether a convolution costs so much that an exact x-update by transforms is cheaper than conjugate gradients."""
-    for quadratic in problem.quadratics:
-        for chain in quadratic.map.chains:
+    for part in (*problem.quadratics, *problem.penalties):
+        split = isinstance(part, Penalty)
+        for chain in part.map.chains:
             for op in chain.ops:
                 window = op.convolution
                 special = window is not None and (window.circular or len(window.along) > 2)
                 beyond = special or math.prod(op.out_shape) < math.prod(op.in_shape)
-                if op.cost >= (TRANSFORMS_BEYOND_FROM if beyond else TRANSFORMS_FROM):
+                if op.cost >= (TRANSFORMS_BEYOND_FROM if beyond or split else TRANSFORMS_FROM):
                     return True
     return False
 

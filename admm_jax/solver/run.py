@@ -17,7 +17,7 @@ from admm_jax.solver.plan import Plan
 from admm_jax.solver.scaling import Scaling
 from admm_jax.solver.settings import Settings
 from admm_jax.solver.sizes import Units, initial_units
-from admm_jax.solver.state import State, data_point, initial_rho, initial_state
+from admm_jax.solver.state import State, data_point, initial_rho, initial_state, right_hand_side
 from admm_jax.solver.value_range import assumed_range, needed
 from admm_jax.solver.vectors import select
 from admm_jax.solver.x_update import Workspace
@@ -62,8 +62,9 @@ class Run:
 def duals_of(problem: Problem, state: State) -> tuple[Array, ...]:
     """The duals of the lifted problem: Chambolle's field for TV, y for the rest."""
     # a decoupled problem has further splits, and frames that are larger
-    pairs = zip(problem.penalties, state.y, state.fields, strict=False)
-    return tuple(p.function.dual(decouple.crop(y, p.map.out_shape), field) for p, y, field in pairs)
+    pairs = list(zip(problem.penalties, state.y, state.fields, strict=False))
+    own = (y if y.shape == p.map.out_shape else decouple.own_part(p, y) for p, y, _ in pairs)
+    return tuple(p.function.dual(y, field) for y, (p, _, field) in zip(own, pairs, strict=True))
 
 
 def invalid(problem: Problem) -> Array:
@@ -117,8 +118,10 @@ def begin(
     scaling = unscaled(problem, dtype) if scaling is None else scaling
     x_update = plan.x_update
     workspace, inner = x_update.workspace(problem, dtype, scaling), x_update.iterated(problem)
-    data, curvature = data_point(problem, workspace.rhs)
-    automatic = initial_rho(problem, workspace.rhs, data, curvature)
+    told = x_update.modelled(problem)
+    rhs = workspace.rhs if told is problem else right_hand_side(told, dtype)
+    data, curvature = data_point(told, rhs)
+    automatic = initial_rho(told, rhs, data, curvature)
     rho = jnp.where(settings.rho > 0, settings.rho * scaling.stiffness, automatic).astype(dtype)
     start = x_update.begin(problem, scaling.enter(x))
     first = initial_state(inner, rho, x_update.factor(workspace, rho), start)
@@ -129,7 +132,7 @@ def begin(
         current = select(state.iteration > 0, going_on, fresh)
     infinity, point = jnp.full((), jnp.inf, dtype), x_update.shown(problem, current.x)
     lifted_duals = tuple(jnp.zeros_like(p) for p in duals_of(problem, current))
-    units = replace(initial_units(problem, data), **assumed_range(problem, plan, settings, scaling))
+    units = replace(initial_units(problem, data), **assumed_range(told, plan, settings, scaling))
     return Run(
         state=current,
         workspace=workspace,

@@ -74,6 +74,10 @@ class XUpdate(Protocol):
         """The problem that the steps are of, from the rewritten one."""
         ...
 
+    def modelled(self, problem: Problem) -> Problem:
+        """A problem from whose least squares the sizes of x and rho are estimated: the rewritten one, or a model."""
+        ...
+
     def begin(self, problem: Problem, x: Point) -> Point:
         """Where the iterated problem starts, for a point of the rewritten `problem` at which the user starts."""
         ...
@@ -130,6 +134,9 @@ class AsItIs:
         return x
 
     def iterated(self, problem: Problem) -> Problem:
+        return problem
+
+    def modelled(self, problem: Problem) -> Problem:
         return problem
 
     def begin(self, problem: Problem, x: Point) -> Point:

@@ -148,6 +148,9 @@ class FourierDiagonal(AsItIs):
     def iterated(self, problem: Problem) -> Problem:
         return decouple.decouple(problem, self.periods)
 
+    def modelled(self, problem: Problem) -> Problem:
+        return decouple.surrogate(problem)
+
     def begin(self, problem: Problem, x: Point) -> Point:
         return decouple.enter(decouple.observed_start(problem, x), self.periods)
 

@@ -27,7 +27,8 @@ def check_operator(
     A (x - 2 y) = A x - 2 A y, for the adjoint too; <A x, y> = <x, A^T y>; that compiled, and given to a compiled
     program as an argument, it is the same; that it takes NumPy's arrays as JAX's; and of what it says of itself:
     |A| x <= magnitude x and |A|^T y <= magnitude^T y, that `rounded` bounds what an error in x can do, that the faster
-    and prepared operators are equal to it, and `dense`, `diagonal`, `keeps_order` and `convolution` are what it is.
+    and prepared operators are equal to it, and `dense`, `diagonal`, `keeps_order`, `picks` and `convolution` are what
+    it is.
 
     Args:
         op: An operator, of the contract `admm_jax.operators.contract.Operator`; an object with `in_shape`,
@@ -182,6 +183,11 @@ class _Check:
             self.close("A x = diagonal * x fails", np.asarray(op.diagonal) * self.x, image, size)
         if op.keeps_order:
             self.close("A x has the entries of x in their order: fails", np.ravel(self.x), np.ravel(image), size)
+        if op.picks:
+            places = self.forward(np.arange(1.0, 1 + self.x.size).reshape(self.x.shape))
+            taken = np.ravel(self.x)[np.rint(np.ravel(places)).astype(int) - 1]
+            self.close("A x are entries of x, as picks says: fails", taken, np.ravel(image), size)
+            assert np.all(np.diff(np.ravel(places)) > 0), f"{self.name}: A x are not in the order of x, as picks says"
         if op.circular_symbol is not None:
             own = op.transform.inverse(np.asarray(op.circular_symbol) * op.transform(self.x))
             self.close("A x = F^-1 (S F x) fails", own, image, size)

@@ -120,6 +120,9 @@ TERMS = {
         p * admm.sum(admm.huber(A @ x - 1, 0.5)) + admm.sum(admm.huber(x, [1, 2, 3]) * W[0, :3])
     ),
     "broadcast huber": lambda x, U, p, P, weights: admm.sum(admm.huber(x, np.ones((2, 1)))),
+    "counts": lambda x, U, p, P, weights: (
+        p * admm.kullback_leibler(A @ x + 20, np.arange(len(A))) + admm.kullback_leibler(U + 9, abs(W), abs(W))
+    ),
     "hinge": lambda x, U, p, P, weights: admm.sum(admm.maximum(1 - A @ x, 0)) + admm.sum(admm.maximum(W[:2, :3], x)),
     "total variation": lambda x, U, p, P, weights: (
         admm.tv2d(U, 2) + admm.tv2d(2 * U - W, weight=weights) + admm.tv2d(U, 2, weight=W)

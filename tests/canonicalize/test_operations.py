@@ -81,6 +81,7 @@ SAMPLES = {
         *(admm.tv(V), admm.tv(V, 2, (2, 0), (0.5, 2.0), weight=2.0), admm.tv(X, 2), admm.tv(U, axes=1, spacing=2)),
         *(admm.tv(V, p, weight=np.ones((2, 4)), channel_axis=1) for p in (1, 2)),
     ],
+    "kullback_leibler": [admm.kullback_leibler(U, abs(W)), admm.kullback_leibler(X, 2.0, abs(W[0, :3]))],
     "tv2d": [admm.tv2d(U), admm.tv2d(U, 2)],
     "tv1d": [admm.tv1d(X), admm.tv1d(X, p=2)],
     "mean": [admm.mean(U), admm.mean(abs(U), axis=0), admm.mean(U, axis=(0, 1)), admm.mean(X[0])],

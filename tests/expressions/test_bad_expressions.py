@@ -275,6 +275,27 @@ CASES = {
         admm.ExpressionError,
         "delta of huber must be a constant, got `u`",
     ),
+    "negative counts": (
+        lambda o: admm.kullback_leibler(o.x, [1, -2, 3]),
+        admm.DataError,
+        "counts of kullback_leibler must not be negative, got a minimum of -2",
+    ),
+    "negative weights of counts": (
+        lambda o: admm.kullback_leibler(o.x, 1, -1),
+        admm.DataError,
+        "weight of kullback_leibler must not be negative, got a minimum of -1",
+    ),
+    "complex counts": (lambda o: admm.kullback_leibler(o.x, 1j), admm.DataError, "counts of kullback_leibler"),
+    "counts of another shape": (
+        lambda o: admm.kullback_leibler(o.x, np.ones((2, 1))),
+        admm.ShapeError,
+        "counts of kullback_leibler must be a scalar or have the shape (3,) of `x`, got",
+    ),
+    "counts of a variable": (
+        lambda o: admm.kullback_leibler(o.x, o.u),
+        admm.ExpressionError,
+        "counts of kullback_leibler must be a constant, got `u`",
+    ),
     "maximum of two": (
         lambda o: admm.maximum(o.x, o.y),
         admm.ExpressionError,

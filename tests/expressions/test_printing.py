@@ -97,6 +97,7 @@ def test_every_operation_has_balanced_latex():
         admm.norm(x, 1) + admm.norm(x) ** 2 + admm.norm(U) + admm.norm(x, np.inf),
         admm.corr2d(U, K) + admm.conv2d(U, K),
         admm.tv2d(U, 2, weight=lam) + admm.tv1d(x),
+        admm.kullback_leibler(x, 2) + admm.kullback_leibler(x, lam, 3),
         admm.huber(x, 2) + admm.maximum(x, 0) + admm.minimum(x, 1) + admm.inrange(x, 0, np.inf),
         x * x,
     ]

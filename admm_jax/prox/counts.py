@@ -1,0 +1,129 @@
+"""The Kullback-Leibler divergence of photon counts, which is minus the log likelihood of Poisson's law.
+
+Its prox is the positive root of a quadratic, its conjugate a logarithm (Combettes & Pesquet 2007, table 2).
+"""
+
+from __future__ import annotations
+
+import math
+
+import jax.numpy as jnp
+from jax import Array
+
+from admm_jax.prox.defaults import Whole, all_or_nothing, ball_support, is_negative, largest_scale
+from admm_jax.prox.stacked import OfEntries
+from admm_jax.pytree import pytree_dataclass
+
+
+def _excess(d: Array) -> Array:
+    """d - log(1 + d) >= 0, zero at d = 0 only."""
+    return d - jnp.log1p(d)
+
+
+@pytree_dataclass
+class KullbackLeibler(OfEntries, Whole):
+    """g(v) = sum w (v - b - b log(v / b)) for v >= 0, and w v where the counts b are zero.
+
+    g*(p) = -sum w b log(1 - p / w), dom g* = {p <= w}, without its border where b > 0. Entries of weight zero say
+    nothing, not even that v >= 0.
+    """
+
+    weight: Array
+    counts: Array
+
+    is_constraint = False
+    has_domain = True
+    is_balanced = False
+    holds_entries = True
+    kinks_move = True  # an entry that is held at zero follows a count that is no longer zero
+
+    def _seen(self) -> Array:
+        return jnp.asarray(self.weight) > 0
+
+    def _safe_weight(self) -> Array:
+        return jnp.where(self._seen(), self.weight, 1)
+
+    def _divergence(self, v: Array) -> Array:
+        """sum w (v - b - b log(v / b)), written so that what cancels is never formed."""
+        counted = jnp.asarray(self.counts) > 0
+        b = jnp.where(counted, self.counts, 1)
+        return jnp.sum(self.weight * jnp.where(counted, b * _excess(jnp.where(counted, v - b, 0) / b), v))
+
+    def __call__(self, v: Array) -> Array:
+        return self._divergence(jnp.where(self._seen(), jnp.maximum(v, 0), 1))  # an entry that is not seen is finite
+
+    def violation(self, v: Array) -> Array:
+        return jnp.where(self._seen(), jnp.minimum(v, 0), 0)
+
+    def prox(self, v: Array, step: Array) -> Array:
+        # z^2 - (v - a) z - a b = 0, the positive root without cancellation
+        a = step * self.weight
+        s, product = v - a, a * self.counts
+        square = s * s + 4 * product
+        root = jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)
+        far = jnp.where(root - s > 0, root - s, 1)
+        return jnp.where(self._seen(), jnp.where(s > 0, (s + root) / 2, 2 * product / far), v)
+
+    def project_dual(self, p: Array) -> Array:
+        return jnp.where(self._seen(), jnp.minimum(p, self.weight), 0)
+
+    def fenchel_gap(self, v: Array, p: Array) -> Array:
+        # the divergence of (1 - p / w) v from b
+        return self._divergence(jnp.where(self._seen(), jnp.maximum(1 - p / self._safe_weight(), 0) * v, 1))
+
+    def into_domain(self, p: Array) -> Array:
+        return largest_scale(p, self.weight) * all_or_nothing(self._seen() | (p == 0), p)
+
+    def strength(self) -> Array:
+        return self.weight
+
+    def secant_curvature(self, size: Array) -> Array:
+        # w / b, and of no count more than that of the least that is typical
+        return self.weight / jnp.maximum(self.counts, size)
+
+    def ties(self, ndim: int) -> tuple[int, ...]:
+        return ()
+
+    def extent(self, offset: Array) -> Array:
+        return jnp.maximum(jnp.abs(offset), self.counts)
+
+    def bounds(self) -> tuple[Array, Array] | None:
+        infinite = jnp.full_like(jnp.asarray(self.weight), jnp.inf)
+        return jnp.where(self._seen(), 0, -infinite), infinite
+
+    def scaled(self, scale: Array, cost: Array) -> KullbackLeibler:
+        # u / s - b log(u / s) = (u - s b log u) / s + b log s
+        return KullbackLeibler(cost * self.weight / scale, self.counts * scale)
+
+    def rise(self, v: Array, delta: Array) -> Array:
+        """The slope |1 - b / v| is largest at the ends of an interval; it is infinite at zero where counts are not."""
+
+        def slope(at: Array) -> Array:
+            counted = jnp.asarray(self.counts) > 0
+            return jnp.where(counted, jnp.abs(1 - self.counts / jnp.where(counted, at, 1)), 1)
+
+        steepest = jnp.maximum(slope(jnp.maximum(v - delta, 0)), slope(jnp.maximum(v, 0) + delta))
+        return jnp.sum(jnp.where((delta > 0) & self._seen(), self.weight * steepest * delta, 0))
+
+    def support(self, force: Array, level: Array) -> Array:
+        # <w / 2, v> <= g(v) + g*(w / 2) = g(v) + sum w b log 2
+        conjugate = math.log(2) * jnp.sum(jnp.broadcast_to(self.weight * self.counts, force.shape))
+        return ball_support(force, jnp.asarray(self.weight) / 2, level + conjugate)
+
+    def recession(self) -> KullbackLeibler:
+        return KullbackLeibler(self.weight, jnp.zeros_like(jnp.asarray(self.counts)))
+
+    def invalid(self) -> Array:
+        return is_negative(self.weight) | is_negative(self.counts)
+
+    def held(self, z: Array) -> Array:
+        return (z == 0) & (jnp.asarray(self.counts) == 0) & self._seen()
+
+    def minus_conjugate(self, v: Array, p: Array) -> Array:
+        return self(v) - jnp.sum(p * v)
+
+    def hessian_diagonal(self, v: Array, held: Array) -> Array:
+        return jnp.where(held, 0, self.weight * self.counts / jnp.where(held, 1, v) ** 2)
+
+    def describe(self, steps: int) -> str:
+        return "the positive root of a quadratic, closed form"

@@ -163,6 +163,114 @@ def mri(size):
     return Dish(zero_filled, solution[U], truth)
 
 
+@recipe
+def photon_counts(size):
+    """Few photons, over a background: Poisson's law in the place of least squares."""
+    truth, kernel, peak = photograph(size), gaussian(9, 2.0), 50
+    mean = peak * np.asarray(admm.conv2d(truth, kernel, "valid")) + 2
+    counts = np.random.default_rng(0).poisson(mean).astype(float)
+    U = admm.Scene("U", counts, kernel, nonneg=True)
+    fit = admm.kullback_leibler(admm.conv2d(U, kernel, "valid") + 2, counts)
+    solution = solved(3 / peak * admm.tv2d(U, p=2) + fit)
+    return Dish((counts - 2) / peak, U.frame(solution) / peak, truth[4:-4, 4:-4])
+
+
+@recipe
+def saturation(size):
+    """A pixel at white only says that the scene is no darker."""
+    truth, kernel = 1.6 * photograph(size), gaussian(9, 2.0)
+    clean = noisy(np.asarray(admm.conv2d(truth, kernel, boundary="circular")), 0.01)
+    seen, white = np.minimum(clean, 1), clean >= 1
+    U = admm.Var("U", size, size)
+    blurred = admm.conv2d(U, kernel, boundary="circular")
+    fit = 0.5 * admm.sum_squares(~white * (blurred - seen))
+    solution = solved(1e-3 * admm.tv2d(U, p=2) + fit, blurred[white] >= 1)
+    return Dish(seen / 1.6, np.asarray(solution[U]) / 1.6, truth / 1.6)
+
+
+@recipe
+def colours(size):
+    """The edges of a colour image lie where they lie in the other colours."""
+    truth = transform.resize(data.astronaut()[:300, 80:380] / 255, (size, size, 3), anti_aliasing=True)
+    kernel = gaussian(9, 2.0)
+    blurred = np.asarray(admm.conv(truth, kernel, boundary="circular", axes=(0, 1)))
+    seen = noisy(blurred, 0.03)
+    U = admm.Var("U", size, size, 3)
+    fit = admm.conv(U, kernel, boundary="circular", axes=(0, 1)) - seen
+    solution = solved(0.01 * admm.tv(U, p=2, channel_axis=2) + 0.5 * admm.sum_squares(fit))
+    return Dish(seen, solution[U], truth)
+
+
+@recipe
+def second_order(size):
+    """Total generalised variation: ramps stay ramps, where total variation makes stairs of them."""
+    i, j = np.mgrid[:size, :size] / size
+    truth = np.where((i - 0.5) ** 2 + (j - 0.5) ** 2 < 0.1, 1.2 * j - 0.1, 0.9 - 0.8 * i)
+    seen = noisy(truth, 0.1)
+    U, V = admm.Var("U", size, size), admm.Var("V", 2, size, size)
+    bends = admm.gradient(V, axes=(1, 2))
+    rough = admm.sum(admm.norm(admm.gradient(U) - V, axis=0)) + 2 * admm.sum(admm.norm(bends, axis=(0, 1)))
+    solution = solved(0.12 * rough + 0.5 * admm.sum_squares(U - seen))
+    return Dish(seen, solution[U], truth)
+
+
+@recipe
+def volume(size):
+    """A stack whose planes lie three times as far apart as its pixels; the middle plane is shown."""
+    n, depth = size // 2, size // 8
+    z, i, j = np.meshgrid(np.linspace(-1, 1, depth), *[np.linspace(-1, 1, n)] * 2, indexing="ij")
+    truth = 0.1 + sum(
+        0.5 * ((z - c) ** 2 + (i - a) ** 2 + (j - b) ** 2 < r**2)
+        for a, b, c, r in [(-0.3, -0.3, 0.1, 0.4), (0.4, 0.2, -0.2, 0.5), (0.0, 0.5, 0.4, 0.3), (0.5, -0.5, 0.0, 0.25)]
+    )
+    kernel = gaussian(7, 1.5)[None] * np.array([0.25, 0.5, 0.25])[:, None, None]
+    seen = noisy(np.asarray(admm.conv(truth, kernel, boundary="reflect")), 0.02)
+    U = admm.Var("U", depth, n, n)
+    fit = admm.conv(U, kernel, boundary="reflect") - seen
+    solution = solved(5e-3 * admm.tv(U, p=2, spacing=(3, 1, 1)) + 0.5 * admm.sum_squares(fit))
+    return Dish(*(np.asarray(part)[depth // 2] for part in (seen, solution[U], truth)))
+
+
+@recipe
+def changing_blur(size):
+    """Sharp at the left, blurred at the right: two kernels and masks that add up to one."""
+    truth, kernels = photograph(size), (gaussian(9, 0.6), gaussian(9, 2.5))
+    right = np.broadcast_to(np.linspace(0, 1, size), truth.shape)
+
+    def blur(image):
+        return sum(admm.conv2d(mask * image, k) for mask, k in zip((1 - right, right), kernels, strict=True))
+
+    seen = noisy(np.asarray(blur(truth)), 0.01)
+    U = admm.Var("U", size, size)
+    solution = solved(1e-3 * admm.tv2d(U, p=2) + 0.5 * admm.sum_squares(blur(U) - seen))
+    return Dish(seen, solution[U], truth)
+
+
+class Smoother:
+    """A denoiser as the prox of a function that nobody knows: a median of neighbours, the more the larger the step."""
+
+    def __call__(self, v):
+        """Nothing is known of it."""
+        return jnp.zeros((), v.dtype)
+
+    def prox(self, v, step):
+        """Neither a certificate nor an estimate follows from this: it ends by its residuals."""
+        around = jnp.stack([jnp.roll(v, (i, j), (0, 1)) for i in (-1, 0, 1) for j in (-1, 0, 1)])
+        return v + jnp.clip(jnp.median(around, axis=0) - v, -0.05, 0.05)
+
+
+@recipe
+def plug_and_play(size):
+    """A denoiser in the place of a function (Venkatakrishnan, Bouman & Wohlberg 2013), without a certificate."""
+    truth, kernel = photograph(size), gaussian(9, 2.0)
+    seen = noisy(np.asarray(admm.conv2d(truth, kernel, boundary="circular")), 0.01)
+    U = admm.Var("U", size, size)
+    fit = admm.conv2d(U, kernel, boundary="circular") - seen
+    objective = admm.penalty(Smoother(), U) + 0.5 * admm.sum_squares(fit)
+    solution = solved(objective, stop="certificate", tol=1e-3, rho=0.02, adapt_rho=False, max_iterations=100)
+    return Dish(seen, solution[U], truth)
+
+
 def psnr(image, truth):
     """Of images in 0..1, in dB."""
     return -10 * np.log10(np.mean((np.asarray(image) - truth) ** 2))
@@ -200,7 +308,7 @@ def draw(dishes, output):
         pair = axes[place[0], 2 * place[1] : 2 * place[1] + 2]
         for axis, image in zip(pair, (seen, recovered), strict=True):
             own = {} if image.shape != truth.shape and image.max() > 2 else {"vmin": 0, "vmax": 1}
-            axis.imshow(np.asarray(image), cmap="gray", **own)
+            axis.imshow(np.clip(image, 0, 1) if own else np.asarray(image), cmap="gray", **own)
         pair[0].set_title(name.replace("_", " "), loc="left", fontsize=10)
         pair[1].set_title(f"{psnr(recovered, truth):.1f} dB", loc="right", fontsize=10)
     figure.savefig(output, dpi=100)

@@ -177,6 +177,25 @@ def test_bad_input_ends_with_a_message_and_exit_code_2(photo, files, monkeypatch
     assert re.search(message, capsys.readouterr().err)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", load("cookbook").RECIPES)
+def test_recipes_recover_what_was_lost(name):
+    book = load("cookbook")
+    seen, recovered, truth = book.RECIPES[name](40)
+    assert recovered.shape == truth.shape
+    if seen.shape == truth.shape:
+        assert book.psnr(recovered, truth) > book.psnr(seen, truth) + 2
+    else:
+        assert book.psnr(recovered, truth) > 18
+
+
+@pytest.mark.slow
+def test_the_cookbook_draws_what_is_asked_for(tmp_path, capsys):
+    load("cookbook").main(["--size", "40", "--only", "missing_pixels", "--output", str(tmp_path / "book.png")])
+    assert "missing_pixels" in capsys.readouterr().out
+    assert (tmp_path / "book.png").stat().st_size > 5_000
+
+
 @pytest.mark.parametrize("notebook", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
 def test_notebook_and_its_text_agree(notebook):
     import jupytext

@@ -50,7 +50,7 @@ class KullbackLeibler(OfEntries, Whole):
         return jnp.sum(self.weight * jnp.where(counted, b * _excess(jnp.where(counted, v - b, 0) / b), v))
 
     def __call__(self, v: Array) -> Array:
-        return self._divergence(jnp.where(self._seen(), jnp.maximum(v, 0), 1))  # an entry that is not seen is finite
+        return self._divergence(jnp.where(self._seen() | (v > 0), jnp.maximum(v, 0), 1))  # what is not seen is finite
 
     def violation(self, v: Array) -> Array:
         return jnp.where(self._seen(), jnp.minimum(v, 0), 0)
@@ -62,7 +62,8 @@ class KullbackLeibler(OfEntries, Whole):
         square = s * s + 4 * product
         root = jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)
         far = jnp.where(root - s > 0, root - s, 1)
-        return jnp.where(self._seen(), jnp.where(s > 0, (s + root) / 2, 2 * product / far), v)
+        root = jnp.where(s > 0, (s + root) / 2, 2 * product / far)
+        return jnp.where(self._seen() | (v > 0), root, v)  # with a weight of zero it is v, and has its derivative in it
 
     def project_dual(self, p: Array) -> Array:
         return jnp.where(self._seen(), jnp.minimum(p, self.weight), 0)
@@ -103,6 +104,9 @@ class KullbackLeibler(OfEntries, Whole):
             return jnp.where(counted, jnp.abs(1 - self.counts / jnp.where(counted, at, 1)), 1)
 
         steepest = jnp.maximum(slope(jnp.maximum(v - delta, 0)), slope(jnp.maximum(v, 0) + delta))
+        # beside the pole a logarithm is no longer about linear: nothing is known there
+        near = (jnp.asarray(self.counts) > 0) & (v - delta < v / 2)
+        steepest = jnp.where(near, jnp.inf, steepest)
         return jnp.sum(jnp.where((delta > 0) & self._seen(), self.weight * steepest * delta, 0))
 
     def support(self, force: Array, level: Array) -> Array:

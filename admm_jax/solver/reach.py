@@ -309,7 +309,8 @@ def _by_variation(
     difference = penalty.map.chains[0].ops[0]
     shape, dtype = force.shape, force.dtype
     # a variation of one along a single edge bounds that edge by `level` / weight: the smallest weight bounds them all
-    edges = difference(jnp.arange(force.size, dtype=dtype).reshape(shape)) != 0
+    odd = sum(jnp.ix_(*(jnp.arange(n) for n in shape)), start=jnp.zeros((), int)) % 2  # neighbours are never alike
+    edges = difference(odd.astype(dtype)) != 0
     steps = difference(x[name]) + penalty.offset
     strength = jnp.broadcast_to(penalty.function.strength(), steps.shape)
     weight = jnp.min(jnp.where(edges, strength, jnp.inf))

@@ -81,7 +81,7 @@ def floor(problem: Problem, x: Point, size: Array) -> tuple[Array, Array]:
     """How far the last digit of x, whose entries count as `size` at least, moves f; and whether f may be zero.
 
     It may not where a term lies above its own floor and there is no linear cost or constant that could cancel it: a
-    small residual can be told well beside a large variation that is zero.
+    small residual can be told well beside a large variation that is zero. Nor where a term may rise without bound.
 
     Args:
         problem: The lifted problem.
@@ -102,4 +102,4 @@ def floor(problem: Problem, x: Point, size: Array) -> tuple[Array, Array]:
         v, delta = value_and_error(penalty.map, x, error, penalty.offset)
         least = rise(penalty, v, delta)
         total, zero = total + least, zero & (penalty.function(v) <= least)
-    return total, zero | (affine > 0)
+    return total, (zero | (affine > 0)) & jnp.isfinite(total)

@@ -11,7 +11,7 @@ are brought to 0..1 and back, so that what comes out has the scale of what went 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -66,12 +66,9 @@ def deblur(
     _choice("boundary", boundary, ("unknown", *BOUNDARIES))
 
     def model_of(shape: tuple[int, int]) -> tuple[Model, Callable[[Solution], Any]]:
-        blurred = Param("image", *shape)
-        if boundary == "unknown":
-            u = Scene("u", blurred, kernel)
-            return _model(u, tv, square(conv2d(u, kernel, "valid") - blurred)), u.frame
-        u = Var("u", *shape)
-        return _model(u, tv, square(conv2d(u, kernel, "same", boundary) - blurred)), lambda solution: solution["u"]
+        seen = Param("image", *shape)
+        u, blurred, frame = _blurred(seen, kernel, boundary)
+        return _model(u, tv, 0.5 * total(square(blurred - seen))), frame
 
     return _restored(image, model_of, lam, channel_axis, full_output, options)
 
@@ -123,15 +120,13 @@ def deblur_poisson(
     def model_of(shape: tuple[int, int]) -> tuple[Model, Callable[[Solution], Any]]:
         if dark.shape not in ((), shape):
             raise ShapeError(f"background must be a scalar or have the shape {shape} of the counts, got {dark.shape}")
-        seen, model = Param("image", *shape, nonneg=True), Model()
-        unknown = boundary == "unknown"
-        u = Scene("u", seen, kernel) if unknown else Var("u", *shape)
-        blurred = conv2d(u, kernel, "valid") if unknown else conv2d(u, kernel, "same", boundary)
-        model.setObjective(Param("lam") * _variation(u, tv) + kullback_leibler(blurred + dark, seen))
+        seen = Param("image", *shape, nonneg=True)
+        u, blurred, frame = _blurred(seen, kernel, boundary)
+        model = _model(u, tv, kullback_leibler(blurred + dark, seen))
         model.addConstr(u >= 0)
-        return model, u.frame if isinstance(u, Scene) else lambda solution: solution["u"]
+        return model, frame
 
-    return _restored(counts, model_of, lam, channel_axis, full_output, options, name="counts")
+    return _restored(counts, model_of, lam, channel_axis, full_output, options, COUNTS)
 
 
 def denoise(
@@ -162,9 +157,9 @@ def denoise(
 
     def model_of(shape: tuple[int, int]) -> tuple[Model, Callable[[Solution], Any]]:
         u, noisy = Var("u", *shape), Param("image", *shape)
-        return _model(u, tv, square(u - noisy)), lambda solution: solution["u"]
+        return _model(u, tv, 0.5 * total(square(u - noisy))), lambda solution: solution["u"]
 
-    return _restored(image, model_of, lam, channel_axis, full_output, options, per_sigma=1.0)
+    return _restored(image, model_of, lam, channel_axis, full_output, options, UNBLURRED)
 
 
 def inpaint(
@@ -217,8 +212,48 @@ def _variation(u: Var, tv: str) -> Expr:
 
 def _model(u: Var, tv: str, fit: Expr) -> Model:
     model = Model()
-    model.setObjective(Param("lam") * _variation(u, tv) + 0.5 * total(fit))
+    model.setObjective(Param("lam") * _variation(u, tv) + fit)
     return model
+
+
+def _blurred(seen: Param, kernel: np.ndarray, boundary: str) -> tuple[Var, Expr, Callable[[Solution], Any]]:
+    """(the unknown u, k * u, the function from a solution to what is seen of u)."""
+    if boundary == "unknown":
+        scene = Scene("u", seen, kernel)
+        return scene, conv2d(scene, kernel, "valid"), scene.frame
+    u = Var("u", *seen.shape)
+    return u, conv2d(u, kernel, "same", boundary), lambda solution: solution["u"]
+
+
+class _Kind(NamedTuple):
+    """What is known of images of a kind.
+
+    `name`: of the argument; `automatic`: from the channels to lam, for "auto"; `counted`: whether they are counts,
+    which keep their scale and are not negative.
+    """
+
+    name: str
+    automatic: Callable[[np.ndarray], float]
+    counted: bool = False
+
+
+def _sigma(channels: np.ndarray) -> float:
+    sigma = float(np.mean([float(noise_level(channel)) for channel in channels]))
+    if not sigma > 0:
+        raise DataError("lam='auto' goes by the noise of the image, and there is none to be seen: pass a number")
+    return sigma
+
+
+def _by_range(channels: np.ndarray) -> float:
+    spread = float(np.quantile(channels, 0.99) - channels.min())
+    if not spread > 0:
+        raise DataError("lam='auto' goes by the range of the counts, and they are all equal: pass a number")
+    return PER_COUNT / spread
+
+
+PHOTOGRAPH = _Kind("image", lambda channels: START * _sigma(channels) ** 2 / float(np.ptp(channels)))
+UNBLURRED = _Kind("image", _sigma)
+COUNTS = _Kind("counts", _by_range, counted=True)
 
 
 def _restored(
@@ -228,8 +263,7 @@ def _restored(
     channel_axis: int | None,
     full_output: bool,
     options: dict[str, Any],
-    per_sigma: float | None = None,
-    name: str = "image",
+    kind: _Kind = PHOTOGRAPH,
 ) -> Any:
     """Each channel restored by the model in values of 0 to 1, put together again in the scale of the image.
 
@@ -241,18 +275,16 @@ def _restored(
         channel_axis: Of the colours; None for an image of one channel.
         full_output: Whether to return the solutions too.
         options: Of `Model.solve`, over `ENOUGH`.
-        per_sigma: lam in units of the noise level, for "auto"; None goes by `START` sigma^2 over the range of values.
-        name: Of the argument that the image is. "counts" keep their scale, and are not negative.
+        kind: Of image.
     """
     if np.ma.isMaskedArray(image):
-        raise DataError(f"{name} must be an array without a mask of its own: pass the mask to inpaint")
+        raise DataError(f"{kind.name} must be an array without a mask of its own: pass the mask to inpaint")
     array = np.asarray(image)
-    channels, axis, scale = _channels(array, channel_axis, name)
-    counted = name == "counts"
-    if counted and channels.min() < 0:
+    channels, axis, scale = _channels(array, channel_axis, kind)
+    if kind.counted and channels.min() < 0:
         raise DataError(f"counts must not be negative, got a minimum of {channels.min():.6g}")
     model, seen = model_of((channels.shape[1], channels.shape[2]))
-    weight = {} if lam is None else {"lam": np.asarray(_weight(lam, channels, per_sigma, counted), channels.dtype)}
+    weight = {} if lam is None else {"lam": np.asarray(_weight(lam, channels, kind), channels.dtype)}
     options = {**ENOUGH, **options}
     solutions: list[Solution] = [model.solve({**weight, "image": channel}, **options) for channel in channels]
     restored = np.stack([np.asarray(seen(solution)) for solution in solutions]) * np.asarray(scale, channels.dtype)
@@ -260,19 +292,19 @@ def _restored(
     return (result, solutions) if full_output else result
 
 
-def _channels(array: np.ndarray, channel_axis: int | None, name: str) -> tuple[np.ndarray, int | None, float]:
+def _channels(array: np.ndarray, channel_axis: int | None, kind: _Kind) -> tuple[np.ndarray, int | None, float]:
     """(channels, height, width), integers brought to 0..1 unless they are counts; the axis of channels; the scale."""
     wanted = 2 if channel_axis is None else 3
     if array.ndim != wanted:
         hint = "; channel_axis names the axis of the colours" if array.ndim == 3 else ""
-        raise ShapeError(f"{name} must have {wanted} axes, got shape {array.shape}{hint}")
+        raise ShapeError(f"{kind.name} must have {wanted} axes, got shape {array.shape}{hint}")
     if not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer) or array.dtype == bool):
-        raise DataError(f"{name} must be of floats or integers, got {array.dtype}")
+        raise DataError(f"{kind.name} must be of floats or integers, got {array.dtype}")
     if channel_axis is not None and not -3 <= channel_axis < 3:
         raise ShapeError(f"channel_axis must lie between -3 and 2, got {channel_axis}")
     if not np.all(np.isfinite(array)):
-        raise DataError(f"{name} must be finite, got NaN or infinity")
-    scale = float(np.iinfo(array.dtype).max) if np.issubdtype(array.dtype, np.integer) and name != "counts" else 1.0
+        raise DataError(f"{kind.name} must be finite, got NaN or infinity")
+    scale = float(np.iinfo(array.dtype).max) if np.issubdtype(array.dtype, np.integer) and not kind.counted else 1.0
     single = array.dtype if array.dtype in (np.float32, np.float64) else np.dtype(np.float32)
     channels = array[None] if channel_axis is None else np.moveaxis(array, channel_axis, 0)
     return (channels / scale).astype(single), channel_axis, scale
@@ -290,20 +322,11 @@ def _kernel(kernel: Any) -> np.ndarray:
     return array / sum_of
 
 
-def _weight(lam: float | str, channels: np.ndarray, per_sigma: float | None, counted: bool) -> float:
-    """lam as given; "auto": `PER_COUNT` over the range of counts, `per_sigma` sigma, `START` sigma^2 over the range."""
+def _weight(lam: float | str, channels: np.ndarray, kind: _Kind) -> float:
+    """lam as given, or for "auto" as the kind of image has it."""
     if isinstance(lam, str):
         _choice("lam", lam, ("auto",))
-        if counted:
-            spread = float(np.quantile(channels, 0.99) - channels.min())
-            if not spread > 0:
-                raise DataError("lam='auto' goes by the range of the counts, and they are all equal: pass a number")
-            return PER_COUNT / spread
-        sigma = float(np.mean([float(noise_level(channel)) for channel in channels]))
-        span = float(np.ptp(channels))
-        if not sigma > 0:
-            raise DataError("lam='auto' goes by the noise of the image, and there is none to be seen: pass a number")
-        return per_sigma * sigma if per_sigma is not None else START * sigma**2 / span
+        return kind.automatic(channels)
     value = float(lam)
     if not 0 <= value < np.inf:
         raise DataError(f"lam must be a number that is not negative, or 'auto', got {lam!r}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Hashable, Sequence
 from typing import Any
@@ -197,8 +198,7 @@ class Index(_Moves):
 
     @property
     def picks(self) -> bool:
-        places = np.arange(math.prod(self.in_shape), dtype=np.int32).reshape(self.in_shape)[self._key()]
-        return bool(np.all(np.diff(places.ravel()) > 0))
+        return _in_order(self.in_shape, self.index)
 
     def likeness(self) -> Hashable | None:
         return Index, self.in_shape, self.out_shape
@@ -214,6 +214,13 @@ class Index(_Moves):
 
     def describe(self, inner: str) -> str:
         return f"{inner}[...]"
+
+
+@functools.lru_cache(maxsize=256)
+def _in_order(in_shape: Shape, index: tuple[int | tuple, ...]) -> bool:
+    """Whether an index takes entries in their order: kept, for it is asked again in each solve."""
+    places = np.arange(math.prod(in_shape), dtype=np.int32).reshape(in_shape)[Index(in_shape, (), index)._key()]
+    return bool(np.all(np.diff(places.ravel()) > 0))
 
 
 def _taken(places: np.ndarray, source: Shape) -> tuple[Any, ...]:

@@ -40,12 +40,15 @@ class KullbackLeibler(OfEntries, Whole):
     def _seen(self) -> Array:
         return jnp.asarray(self.weight) > 0
 
+    def _counted(self) -> Array:
+        return jnp.asarray(self.counts) > 0
+
     def _safe_weight(self) -> Array:
         return jnp.where(self._seen(), self.weight, 1)
 
     def _divergence(self, v: Array) -> Array:
-        """sum w (v - b - b log(v / b)), written so that what cancels is never formed."""
-        counted = jnp.asarray(self.counts) > 0
+        """sum w (v - b - b log(v / b)), by the relative distance from b: no b log v is formed."""
+        counted = self._counted()
         b = jnp.where(counted, self.counts, 1)
         return jnp.sum(self.weight * jnp.where(counted, b * _excess(jnp.where(counted, v - b, 0) / b), v))
 
@@ -100,12 +103,12 @@ class KullbackLeibler(OfEntries, Whole):
         """The slope |1 - b / v| is largest at the ends of an interval; it is infinite at zero where counts are not."""
 
         def slope(at: Array) -> Array:
-            counted = jnp.asarray(self.counts) > 0
+            counted = self._counted()
             return jnp.where(counted, jnp.abs(1 - self.counts / jnp.where(counted, at, 1)), 1)
 
         steepest = jnp.maximum(slope(jnp.maximum(v - delta, 0)), slope(jnp.maximum(v, 0) + delta))
         # beside the pole a logarithm is no longer about linear: nothing is known there
-        near = (jnp.asarray(self.counts) > 0) & (v - delta < v / 2)
+        near = self._counted() & (v - delta < v / 2)
         steepest = jnp.where(near, jnp.inf, steepest)
         return jnp.sum(jnp.where((delta > 0) & self._seen(), self.weight * steepest * delta, 0))
 
@@ -121,7 +124,7 @@ class KullbackLeibler(OfEntries, Whole):
         return is_negative(self.weight) | is_negative(self.counts)
 
     def held(self, z: Array) -> Array:
-        return (z == 0) & (jnp.asarray(self.counts) == 0) & self._seen()
+        return (z == 0) & ~self._counted() & self._seen()
 
     def minus_conjugate(self, v: Array, p: Array) -> Array:
         return self(v) - jnp.sum(p * v)

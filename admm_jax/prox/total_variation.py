@@ -5,7 +5,7 @@
     prox(v, t) = v - t D^T p,   p = argmin_{p in C} ||v - t D^T p||^2,   C = {|p_e| <= w_e} or {||p_pixel|| <= w}
 
 (Chambolle 2004; the accelerated projected gradient on p is FGP, Beck & Teboulle 2009, with ||D||^2 <= sum 4 / h^2).
-The X
+The dual field p is feasible at any moment and does not depend on t, so it is carried from one prox to the next.
 """
 
 from __future__ import annotations

@@ -94,10 +94,7 @@ def periods_of(problem: Problem) -> Periods | None:
     at least. A circular convolution has the periods of the image, which are not enough for one that looks beyond it.
     Slices stay what they are.
     """
-    if len(problem.variables) != 1:
-        return None
-    others = [penalty for penalty in problem.penalties if penalty.map.identity_on is None]
-    if len(others) == len(problem.penalties):
+    if len(problem.variables) != 1 or all(penalty.map.identity_on is None for penalty in problem.penalties):
         return None
     found = _parts(problem)
     known = [part.convolution for part in found if part is not None]
@@ -290,10 +287,13 @@ def leave(problem: Problem, x: Point) -> Point:
 
 def own_part(penalty: Penalty, value: Array) -> Array:
     """Of a split of the decoupled problem, or of its dual, what belongs to the `penalty` of the problem itself."""
+    if value.shape == penalty.map.out_shape:
+        return value
     if penalty.map.identity_on is not None:
         return crop(value, penalty.map.out_shape)
     part = _of_penalty(penalty)
-    return value if part is None else see(value, part.ops, part.convolution.out_shape)
+    assert part is not None  # only a split of the decoupled problem has another shape
+    return see(value, part.ops, part.convolution.out_shape)
 
 
 def observed(problem: Problem, w: tuple[Array, ...]) -> tuple[Array, ...]:

@@ -62,9 +62,8 @@ class Run:
 def duals_of(problem: Problem, state: State) -> tuple[Array, ...]:
     """The duals of the lifted problem: Chambolle's field for TV, y for the rest."""
     # a decoupled problem has further splits, and frames that are larger
-    pairs = list(zip(problem.penalties, state.y, state.fields, strict=False))
-    own = (y if y.shape == p.map.out_shape else decouple.own_part(p, y) for p, y, _ in pairs)
-    return tuple(p.function.dual(y, field) for y, (p, _, field) in zip(own, pairs, strict=True))
+    pairs = zip(problem.penalties, state.y, state.fields, strict=False)
+    return tuple(p.function.dual(decouple.own_part(p, y), field) for p, y, field in pairs)
 
 
 def invalid(problem: Problem) -> Array:

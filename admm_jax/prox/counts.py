@@ -10,7 +10,7 @@ import math
 import jax.numpy as jnp
 from jax import Array
 
-from admm_jax.prox.defaults import Whole, all_or_nothing, ball_support, is_negative, largest_scale
+from admm_jax.prox.defaults import Whole, all_or_nothing, ball_support, is_negative, jump, largest_scale
 from admm_jax.prox.stacked import OfEntries
 from admm_jax.pytree import pytree_dataclass
 
@@ -52,8 +52,14 @@ class KullbackLeibler(OfEntries, Whole):
         b = jnp.where(counted, self.counts, 1)
         return jnp.sum(self.weight * jnp.where(counted, b * _excess(jnp.where(counted, v - b, 0) / b), v))
 
+    def _shut_out(self, v: Array) -> Array:
+        """Whether v is outside the domain that any weight above zero has: there the solution jumps with a weight."""
+        return ~self._seen() & (v <= 0)
+
     def __call__(self, v: Array) -> Array:
-        return self._divergence(jnp.where(self._seen() | (v > 0), jnp.maximum(v, 0), 1))  # what is not seen is finite
+        jumps = self._shut_out(v)
+        total = self._divergence(jnp.where(jumps, 1, jnp.maximum(v, 0)))  # what is not seen is finite
+        return total + jnp.sum(jnp.where(jumps, jump(self.weight) * v, 0))
 
     def violation(self, v: Array) -> Array:
         return jnp.where(self._seen(), jnp.minimum(v, 0), 0)
@@ -66,7 +72,8 @@ class KullbackLeibler(OfEntries, Whole):
         root = jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)
         far = jnp.where(root - s > 0, root - s, 1)
         root = jnp.where(s > 0, (s + root) / 2, 2 * product / far)
-        return jnp.where(self._seen() | (v > 0), root, v)  # with a weight of zero it is v, and has its derivative in it
+        # with a weight of zero it is v, and has its derivative in it
+        return jnp.where(self._shut_out(v), v + jump(a), root)
 
     def project_dual(self, p: Array) -> Array:
         return jnp.where(self._seen(), jnp.minimum(p, self.weight), 0)

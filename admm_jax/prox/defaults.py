@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
 from admm_jax.operators.base import Operator
 from admm_jax.prox.base import Variation
@@ -152,3 +152,23 @@ def ball_support(force: Array, weight: Array, level: Array) -> Array:
     size = jnp.abs(force)
     ratio = jnp.max(jnp.where(size > 0, size / weight, 0))
     return jnp.where(jnp.isinf(ratio), jnp.inf, ratio * level).astype(force.dtype)
+
+
+@jax.custom_jvp
+def jump(parameter: Array) -> Array:
+    """Zeros of the shape of a parameter in which the solution jumps: their derivative in it is NaN.
+
+    Only an entry that changes, or that a gradient asks of, becomes NaN; all others have derivative zero.
+    """
+    return jnp.zeros_like(parameter)
+
+
+@jump.defjvp
+def _jump_rule(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    def unknown(b: Array) -> Array:
+        return jnp.where(b != 0, jnp.nan, 0).astype(b.dtype)
+
+    # no linear map sends zero to zero and all else to NaN: it is told as the solve of a linear system
+    (change,) = tangents
+    tangent = lax.custom_linear_solve(lambda v: v, change, lambda _, b: unknown(b), lambda _, b: unknown(b))
+    return jump(*primals), tangent

@@ -278,3 +278,23 @@ def test_an_isotropic_corner(precision):
     frozen[:, :-1] += v[1][:, :-1]
     frozen[:, 1:] -= v[1][:, :-1]
     assert np.max(np.abs(frozen - expected)) > 0.01
+
+
+def test_a_weight_of_zero_has_a_derivative_where_counts_allow_the_solution_and_else_none():
+    # kl(x; b, w) + ||x - d||^2 / 2 has x = d + w (b / d - 1) + O(w^2) for d > 0, and jumps to x >= 0 from d < 0
+    d, b = np.array([0.5, 2.0, -1.0, -2.0]), np.array([1.0, 3.0, 2.0, 0.0])
+    x, w = admm.Var("x", 4), admm.Param("w", 4)
+    model = admm.Model()
+    model.setObjective(admm.kullback_leibler(x, b, w) + 0.5 * admm.sum(admm.square(x - d)))
+
+    def values(w):
+        return model.solve({"w": w}, tol=1e-9)["x"]
+
+    with jax.enable_x64(True):
+        weights = jnp.zeros(4)
+        np.testing.assert_allclose(values(weights), d, atol=1e-9)
+        reverse, forward = jax.jacrev(values)(weights), jax.jacfwd(values)(weights)
+    expected = np.where(d > 0, b / d - 1, np.nan)
+    np.testing.assert_allclose(np.diag(reverse), expected, rtol=1e-6)
+    np.testing.assert_allclose(np.diag(forward), expected, rtol=1e-6)
+    np.testing.assert_allclose(np.asarray(reverse)[:, :2], np.eye(4, 2) * expected[:2], atol=1e-9)

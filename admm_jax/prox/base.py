@@ -195,7 +195,7 @@ class Function(Protocol):
         ...
 
     def support(self, force: Array, level: Array) -> Array:
-        """A bound on sup {|<force, v>| : g(v) <= level}; infinite where g does not bound it."""
+        """A bound on sup {sum |force_i v_i| : g(v) <= level}; infinite where g does not bound it."""
         ...
 
     def recession(self) -> Function:

@@ -8,16 +8,26 @@ from __future__ import annotations
 import math
 
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
 from admm_jax.prox.defaults import Whole, all_or_nothing, ball_support, is_negative, jump, largest_scale
 from admm_jax.prox.stacked import OfEntries
 from admm_jax.pytree import pytree_dataclass
 
+SMALL = 0.1  # below it the series of d - log(1 + d) is exact to rounding, and the difference is not
+
 
 def _excess(d: Array) -> Array:
-    """d - log(1 + d) >= 0, zero at d = 0 only."""
-    return d - jnp.log1p(d)
+    """d - log(1 + d) >= 0, zero at d = 0 only; near zero d^2 / 2 - d^3 / 3 + d^4 / 4 - ..., where the two cancel."""
+    near = jnp.abs(d) < SMALL
+    s = jnp.where(near, d, 0)
+    series = jnp.zeros_like(s)
+    for power in range(18, 1, -1):
+        series = 1 / power - s * series
+    # XLA's log1p is 64 units of rounding off near -0.41: log(1 + d), and what rounding took from 1 + d
+    ratio = 1 + jnp.where(near, 0, d)
+    lost = jnp.where(ratio > 0, (jnp.where(near, 0, d) - (ratio - 1)) / jnp.where(ratio > 0, ratio, 1), 0)
+    return jnp.where(near, s * s * series, d - lax.stop_gradient(lost) - jnp.log(ratio))
 
 
 @pytree_dataclass

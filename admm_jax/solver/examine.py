@@ -14,7 +14,7 @@ from admm_jax.solver.certificate import Certificate, certificate_of, certifies, 
 from admm_jax.solver.estimate import estimated_gap
 from admm_jax.solver.plan import Plan
 from admm_jax.solver.rewrite import VECTOR, lift
-from admm_jax.solver.run import ENDLESS, Run, duals_of
+from admm_jax.solver.run import ENDLESS, Run, duals_of, within_range
 from admm_jax.solver.settings import Settings
 from admm_jax.solver.sizes import Units
 from admm_jax.solver.state import State
@@ -60,11 +60,12 @@ def _estimate(
     return relative(look.objective, gap, look.floor)
 
 
-def _decoupled(problem: Problem, plan: Plan, run: Run) -> Examined:
+def _decoupled(problem: Problem, plan: Plan, run: Run, settings: Settings) -> Examined:
     """As `examine`: the splits of the losses are a dual point as they are, and the certificate is of that pair."""
     lifted, state, count = lift(problem), run.state, len(problem.penalties)
     zs = tuple(decouple.own_part(penalty, z) for penalty, z in zip(problem.penalties, state.z, strict=False))
     point = candidate(problem, plan.x_update.shown(problem, state.x), zs)
+    run = within_range(problem, run, point, settings)
     e = decouple.observed(problem, state.z[count:])
     duals = duals_of(problem, state)
     zero = {name: jnp.zeros_like(value) for name, value in point.items()}
@@ -130,7 +131,7 @@ def examine(problem: Problem, plan: Plan, run: Run, settings: Settings) -> Exami
         (the run, the point, its certificate, the expected gap, the estimate).
     """
     if plan.decoupled:
-        return _decoupled(problem, plan, run)
+        return _decoupled(problem, plan, run, settings)
     goal = jnp.where(run.ends < ENDLESS, settings.target, settings.tol)
     if plan.dense:
         return _dense(problem, run, goal)

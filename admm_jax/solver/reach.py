@@ -308,19 +308,15 @@ def _by_variation(
     """|<force, d>| <= spread of d times the force's own, and the mean of d as other terms know it."""
     difference = penalty.map.chains[0].ops[0]
     shape, dtype = force.shape, force.dtype
-    # a variation of one along a single edge bounds that edge by `level` / weight: the smallest weight bounds them all
     odd = sum(jnp.ix_(*(jnp.arange(n) for n in shape)), start=jnp.zeros((), int)) % 2  # neighbours are never alike
     edges = difference(odd.astype(dtype)) != 0
-    steps = difference(x[name]) + penalty.offset
-    strength = jnp.broadcast_to(penalty.function.strength(), steps.shape)
-    weight = jnp.min(jnp.where(edges, strength, jnp.inf))
-    offset = jnp.sum(jnp.abs(jnp.where(edges, penalty.offset, 0)))
+    offset = jnp.where(edges, penalty.offset, 0)
+    plain = jnp.where(edges, difference(x[name]), 0)
     far = difference.edge_length
     assert far is not None
-    # the l1 norm of a pixel's differences is at most sqrt(ndim) times their length
-    stretch = 1.0 if not penalty.function.ties(len(shape) + 1) else len(shape) ** 0.5
-    variation = stretch * (level / weight) + offset + jnp.sum(jnp.abs(jnp.where(edges, steps - penalty.offset, 0)))
-    variation = far * variation  # of plain differences
+    # sum |D x'| <= sum |D x' + b| + sum |b|, and what g has left bounds the first
+    most = penalty.function.support(edges.astype(dtype), level)
+    variation = far * (most + jnp.sum(jnp.abs(offset)) + jnp.sum(jnp.abs(plain)))  # of plain differences
     if len(shape) == 1:
         apart = variation / 2 * jnp.sum(jnp.abs(force))
         spread = variation / 2 * force.size**0.5
@@ -347,6 +343,5 @@ def _by_variation(
             own = jnp.where(image != 0, (upper - lower + longest * spread) / jnp.abs(jnp.where(image != 0, image, 1)),
                             jnp.inf)  # fmt: skip
             mean = jnp.minimum(mean, jnp.min(own))
-    apart = jnp.where(jnp.isfinite(weight) & (weight > 0), apart, jnp.inf)
     price = jnp.where(total > 0, total * mean, 0) + apart
-    return jnp.where(jnp.any(force != 0), price, 0)
+    return jnp.where(jnp.any(force != 0) & jnp.isfinite(most), price, _unpriced(force))

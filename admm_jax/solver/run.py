@@ -18,7 +18,7 @@ from admm_jax.solver.scaling import Scaling
 from admm_jax.solver.settings import Settings
 from admm_jax.solver.sizes import Units, initial_units
 from admm_jax.solver.state import State, data_point, initial_rho, initial_state, right_hand_side
-from admm_jax.solver.value_range import assumed_range, needed
+from admm_jax.solver.value_range import assumed_range, needed, widened
 from admm_jax.solver.vectors import select
 from admm_jax.solver.x_update import Workspace
 from admm_jax.status import Status
@@ -156,6 +156,22 @@ def begin(
         status=_first_status(problem),
         history=jnp.full((HISTORY, len(History._fields)), jnp.nan, dtype),
     )
+
+
+def within_range(problem: Problem, run: Run, x: Point, settings: Settings) -> Run:
+    """The run with a range that x lies well within (see `value_range.widened`); what a smaller one proved is forgotten.
+
+    Args:
+        problem: The rewritten problem.
+        run: Where it stands.
+        x: Its iterate, of the shapes of the rewritten problem.
+        settings: The numbers of the run.
+    """
+    units, changed = widened(run.units, x, settings)
+    nothing = jnp.full_like(run.certificate.gap, jnp.inf)
+    forgotten = replace(run.certificate, gap=nothing, relative_gap=nothing)
+    ends = jnp.stack(needed(problem, x, units.lower, units.upper, run.scaling))
+    return replace(run, units=units, certificate=select(changed, forgotten, run.certificate), range=ends)
 
 
 def start_run(

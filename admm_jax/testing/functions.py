@@ -269,8 +269,8 @@ class _Check:
             level = h(v)
             for force in images:
                 bound = h.support(force, level)
-                product = jnp.abs(jnp.sum(force * v))
-                self.least("support(f, g(v)) - |<f, v>|", where, bound - product, 10 * size * _size(force))
+                product = jnp.sum(jnp.abs(force * v))
+                self.least("support(f, g(v)) - sum |f v|", where, bound - product, 10 * size * _size(force))
             delta = 1e-3 * jnp.abs(v) + 1e-4
             for sign in (1, -1):
                 other = v + sign * delta

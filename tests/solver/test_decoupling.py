@@ -153,6 +153,26 @@ def test_the_range_that_a_certificate_assumes():
     assert float(narrow.gap) < float(wide.gap)
 
 
+def test_an_automatic_range_that_x_leaves_is_widened():
+    """A kernel of zero sum has gain at the border only: its data say next to nothing of the size of x."""
+    flat, narrow = np.full((15, 15), 1 / 225), np.pad(np.full((5, 5), 1 / 25), 5)
+    line = np.exp(-((np.arange(48) - 23.5) ** 2) / 2 / 9**2)
+    scene = np.outer(line, line)
+    U, B, model = admm.Var("U", scene.shape), admm.Param("B", scene.shape), admm.Model()
+    kernel = narrow - 0.99 * flat
+    data = {"B": scipy.signal.convolve2d(scene, kernel, "same")}
+    model.setObjective(0.5 * admm.sum(admm.square(admm.conv2d(U, kernel, "same") - B)) + 1e-6 * admm.tv2d(U))
+    assert make_plan(model.problem(data)).decoupled
+    solution = solve(model, data, tol=1e-3)
+    low, high = np.asarray(solution.range)
+    values = np.asarray(solution["U"])
+    assert low < values.min()
+    assert values.max() < high
+    given = solve(model, data, tol=1e-3, range=(-0.1, 0.2))  # what the user states stays
+    np.testing.assert_allclose(given.range, [-0.1, 0.2], rtol=1e-12)
+    assert np.asarray(given["U"]).max() > 0.5
+
+
 def test_a_box_needs_no_range():
     model, data, _ = model_of("box")
     solution = solve(model, data, tol=1e-3)

@@ -27,7 +27,7 @@ from admm_jax.expressions.node import Expr, as_expr, checked_axes
 from admm_jax.expressions.operation import NEGATION, Operation, sign_of_product
 from admm_jax.expressions.printing import Printer
 from admm_jax.operators.border import Border, extend, fold
-from admm_jax.operators.convolution import MODES, Conv2D
+from admm_jax.operators.convolution import MODES, Convolution
 from admm_jax.operators.correlation import correlate_lax, mode_padding, reversed_taps
 
 Shape = tuple[int, ...]
@@ -309,9 +309,9 @@ def _linear(e: Expr, i: int, values: Values) -> tuple[Any, ...]:
     kernel, flip, mode, axes = values.dense(e.args[1]), _flips(e), e.attrs["mode"], _axes(e)
     circular = e.attrs["boundary"] == "circular" and mode == "same"
     if circular or e.attrs["boundary"] == "zero":
-        return (Conv2D(kernel, e.args[0].shape, mode, flip, circular=circular, axes=axes),)
+        return (Convolution(kernel, e.args[0].shape, mode, flip, circular=circular, axes=axes),)
     border = _border(e)
-    return border, Conv2D(kernel, border.out_shape, "valid", flip, axes=axes)
+    return border, Convolution(kernel, border.out_shape, "valid", flip, axes=axes)
 
 
 def _adjoint(e: Expr, i: int, y: Any, values: Values) -> Any:

@@ -139,7 +139,7 @@ class Window(Defaults, ABC):
 
 
 @pytree_dataclass
-class SeparableConv2D(Window):
+class SeparableConvolution(Window):
     """A convolution whose taps are sum_r outer(factors[0][r], ..., factors[-1][r]), done as 1-D passes.
 
     Args:
@@ -184,7 +184,7 @@ class SeparableConv2D(Window):
 
 
 @pytree_dataclass
-class SparseConv2D(Window):
+class SparseConvolution(Window):
     """A convolution with few taps that are not zero, such as the path of a camera's motion.
 
     Args:
@@ -234,7 +234,7 @@ class SparseConv2D(Window):
 
 
 @pytree_dataclass
-class FFTConv2D(Window):
+class FFTConvolution(Window):
     """A convolution by FFT, holding the kernel's spectrum: y = crop(irfftn(spectrum * rfftn(x))).
 
     Made by `with_spectrum` outside an iteration, it transforms the kernel once and not at every application.
@@ -284,7 +284,7 @@ class FFTConv2D(Window):
 
 
 @pytree_dataclass
-class CircularConv2D(Defaults):
+class CircularConvolution(Defaults):
     """A periodic convolution by its symbol: x -> F^-1 (S F x).
 
     Args:

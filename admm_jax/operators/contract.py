@@ -15,7 +15,7 @@ from jax import Array
 from jax.typing import DTypeLike
 
 if TYPE_CHECKING:
-    from admm_jax.operators.convolution_forms import Window
+    from admm_jax.operators.window import Window
 
 Shape = tuple[int, ...]
 

@@ -17,8 +17,9 @@ from jax.typing import DTypeLike
 
 from admm_jax.operators import correlation as corr
 from admm_jax.operators.contract import Operator, Shape
-from admm_jax.operators.convolution_forms import FFTConvolution, SeparableConvolution, SparseConvolution, Window
+from admm_jax.operators.convolution_forms import FFTConvolution, SeparableConvolution, SparseConvolution
 from admm_jax.operators.convolution_plan import IMPLEMENTATIONS, choose_implementation, cost_of, factorise
+from admm_jax.operators.window import Window
 from admm_jax.pytree import pytree_dataclass, replace, static
 
 __all__ = [

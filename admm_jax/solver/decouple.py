@@ -31,8 +31,9 @@ from jax import Array
 
 from admm_jax.operators.base import Operator
 from admm_jax.operators.contract import Shape
-from admm_jax.operators.convolution_forms import CircularConvolution, Window
-from admm_jax.operators.correlation import fast_size
+from admm_jax.operators.convolution_forms import CircularConvolution
+from admm_jax.operators.fourier import fast_size
+from admm_jax.operators.window import Window
 from admm_jax.problem import Chain, LinearMap, Penalty, Point, Problem, Quadratic
 from admm_jax.prox.framed import DiagonalQuadratic, Framed, Observed, crop, pad, see, unsee
 from admm_jax.pytree import replace

@@ -8,7 +8,7 @@ import scipy.signal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from admm_jax.operators import correlation
+from admm_jax.operators import correlation, fourier
 from admm_jax.operators.convolution import (
     MODES,
     Convolution,
@@ -224,13 +224,13 @@ def test_a_prepared_convolution_holds_the_spectrum_and_not_the_kernel() -> None:
 
 @pytest.mark.parametrize(("n", "size"), [(1, 1), (7, 8), (11, 12), (130, 135), (513, 540), (1025, 1080)])
 def test_fast_size(n: int, size: int) -> None:
-    assert correlation.fast_size(n) == size
+    assert fourier.fast_size(n) == size
 
 
 def test_fast_size_is_the_least() -> None:
     smooth = sorted(2**a * 3**b * 5**c for a in range(11) for b in range(7) for c in range(5))
     for n in range(1, 1000):
-        assert correlation.fast_size(n) == next(s for s in smooth if s >= n)
+        assert fourier.fast_size(n) == next(s for s in smooth if s >= n)
 
 
 def test_bad_operators_are_refused() -> None:

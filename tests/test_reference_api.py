@@ -36,7 +36,7 @@ def test_the_page_is_one_quadratic_and_one_total_variation():
     (quadratic,), (penalty,) = problem.quadratics, problem.penalties
     assert (quadratic.weight, penalty.function.weight, penalty.function.p) == (1.0, 0.1, 1)
     assert penalty.map.chains[0].ops == ()
-    assert [type(op).__name__ for op in quadratic.map.chains[0].ops] == ["Conv2D"]
+    assert [type(op).__name__ for op in quadratic.map.chains[0].ops] == ["Convolution"]
     np.testing.assert_array_equal(quadratic.data, blurred)
     expected = value_of(model.getObjective(), {U: image})
     np.testing.assert_allclose(value(problem, {"U": image})[0], expected, rtol=1e-12)

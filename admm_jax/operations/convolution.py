@@ -17,8 +17,6 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
-import numpy as np
-
 from admm_jax.canonicalize.values import Values
 from admm_jax.errors import DataError, ShapeError
 from admm_jax.expressions.build import apply, as_constant
@@ -26,9 +24,17 @@ from admm_jax.expressions.data import ONE_IMAGE
 from admm_jax.expressions.node import Expr, as_expr, checked_axes
 from admm_jax.expressions.operation import NEGATION, Operation, sign_of_product
 from admm_jax.expressions.printing import Printer
+from admm_jax.operations.convolution_of_arrays import (
+    convolve_adjoint,
+    convolve_along,
+    inward,
+    out_shape,
+    outward,
+    windows,
+)
 from admm_jax.operators.border import Border, extend, fold
-from admm_jax.operators.convolution import MODES, Conv2D
-from admm_jax.operators.correlation import correlate_lax, mode_padding, reversed_taps
+from admm_jax.operators.convolution import MODES, Convolution
+from admm_jax.operators.correlation import mode_padding, reversed_taps
 
 Shape = tuple[int, ...]
 
@@ -187,105 +193,15 @@ def _result(x: Shape, k: Shape, mode: str, axes: Shape) -> Shape:
     return tuple(own.get(i, n) for i, n in enumerate(x))
 
 
-def out_shape(x: Shape, k: Shape, mode: str) -> Shape:
-    """The shape of the result, for an image of shape `x` and a kernel of shape `k`."""
-    if mode == "same":
-        return x
-    sign = 1 if mode == "full" else -1
-    return tuple(n + sign * (p - 1) for n, p in zip(x, k, strict=True))
-
-
-def _start(k: Shape, mode: str, flip: bool) -> Shape:
-    """Where the result begins in the full one, for a kernel of this shape; `flip` is true of a convolution."""
-    if mode == "full":
-        return (0,) * len(k)
-    if mode == "valid":
-        return tuple(p - 1 for p in k)
-    return tuple((p - 1) // 2 if flip else p // 2 for p in k)
-
-
-def _inward(x: Any, k: Any, axes: Shape, xp: Any) -> tuple[Any, Any]:
-    """x and k with the convolved axes as the last ones."""
-    last = tuple(range(-len(axes), 0))
-    if axes != tuple(range(x.ndim - len(axes), x.ndim)):
-        x = xp.moveaxis(x, axes, last)
-    return x, k if k.ndim == len(axes) else xp.moveaxis(k, axes, last)
-
-
-def _outward(x: Any, axes: Shape, xp: Any) -> Any:
-    return xp.moveaxis(x, tuple(range(-len(axes), 0)), axes)
-
-
-def _windows(x: Any, k: Any, d: int, xp: Any) -> Any:
-    """out[i] = sum_a k[a] x[i + a] along the last d axes, wherever the kernel lies inside x."""
-    if xp is not np:
-        return correlate_lax(x, k, ((0, 0),) * d)
-    kernel = k.shape[k.ndim - d :]
-    shape = tuple(n - p + 1 for n, p in zip(x.shape[x.ndim - d :], kernel, strict=True))
-    out = np.zeros((*x.shape[: x.ndim - d], *shape))
-    for a in np.ndindex(*kernel):
-        tap = k[(..., *a)]
-        window = tuple(slice(i, i + n) for i, n in zip(a, shape, strict=True))
-        out += (tap if tap.ndim == 0 else tap.reshape(tap.shape + (1,) * d)) * x[(..., *window)]
-    return out
-
-
-def _around(x: Any, d: int, pads: Any, xp: Any) -> Any:
-    return xp.pad(x, [(0, 0)] * (x.ndim - d) + list(pads))
-
-
-def convolve(x: Any, k: Any, mode: str, flip: bool, xp: Any) -> Any:
-    """The convolution or correlation of plain arrays, along the last axes of x.
-
-    Args:
-        x: (..., m, n).
-        k: (p, q), or with as many axes as x where each slice has its own, see `convolve_along`.
-        mode: "full", "same" or "valid".
-        flip: True for the convolution, false for the correlation.
-        xp: numpy or jax.numpy.
-    """
-    return convolve_along(x, k, k.ndim, mode, flip, xp)
-
-
-def convolve_along(x: Any, k: Any, d: int, mode: str, flip: bool, xp: Any) -> Any:
-    """`convolve` along the last `d` axes."""
-    image, own = x.shape[x.ndim - d :], k.shape[k.ndim - d :]
-    shape, start = out_shape(image, own, mode), _start(own, mode, flip)
-    kernel = reversed_taps(k, d) if flip else k
-    if x.ndim == d and x.size < k.size:  # the full convolution commutes: let the smaller array be the one that is slid
-        x, kernel = reversed_taps(kernel, d), reversed_taps(x, d)
-    padded = _around(x, d, [(p - 1, p - 1) for p in kernel.shape[kernel.ndim - d :]], xp)
-    full = _windows(padded, kernel, d, xp)
-    return full[(..., *(slice(s, s + n) for s, n in zip(start, shape, strict=True)))]
-
-
-def convolve_adjoint(y: Any, k: Any, x_shape: Shape, mode: str, flip: bool, xp: Any) -> Any:
-    """The adjoint of `convolve_along` as a linear map of x.
-
-    Args:
-        y: Of the shape of the result.
-        k: (p, q), or with one for each slice.
-        x_shape: (m, n), of a slice.
-        mode: As of `convolve`.
-        flip: As of `convolve`.
-        xp: numpy or jax.numpy.
-    """
-    d = len(x_shape)
-    own = k.shape[k.ndim - d :]
-    start, full = _start(own, mode, flip), out_shape(x_shape, own, "full")
-    pad = [(s, n - s - m) for s, n, m in zip(start, full, y.shape[y.ndim - d :], strict=True)]
-    return _windows(_around(y, d, pad, xp), k if flip else reversed_taps(k, d), d, xp)
-
-
 def _value(flip: bool) -> Any:
     def value(xp: Any, x: Any, k: Any, *, mode: str, boundary: str, axes: Shape = (0, 1)) -> Any:
-        x, k = _inward(x, k, axes, xp)
+        x, k = inward(x, k, axes, xp)
         d = len(axes)
         if boundary == "zero":
-            return _outward(convolve_along(x, k, d, mode, flip, xp), axes, xp)
+            return outward(convolve_along(x, k, d, mode, flip, xp), axes, xp)
         padding = ((0, 0),) * (x.ndim - d) + mode_padding(k.shape[k.ndim - d :], mode, flip)
         around = extend(x, padding, NUMPYS[boundary], xp)
-        return _outward(_windows(around, reversed_taps(k, d) if flip else k, d, xp), axes, xp)
+        return outward(windows(around, reversed_taps(k, d) if flip else k, d, xp), axes, xp)
 
     return value
 
@@ -309,21 +225,21 @@ def _linear(e: Expr, i: int, values: Values) -> tuple[Any, ...]:
     kernel, flip, mode, axes = values.dense(e.args[1]), _flips(e), e.attrs["mode"], _axes(e)
     circular = e.attrs["boundary"] == "circular" and mode == "same"
     if circular or e.attrs["boundary"] == "zero":
-        return (Conv2D(kernel, e.args[0].shape, mode, flip, circular=circular, axes=axes),)
+        return (Convolution(kernel, e.args[0].shape, mode, flip, circular=circular, axes=axes),)
     border = _border(e)
-    return border, Conv2D(kernel, border.out_shape, "valid", flip, axes=axes)
+    return border, Convolution(kernel, border.out_shape, "valid", flip, axes=axes)
 
 
 def _adjoint(e: Expr, i: int, y: Any, values: Values) -> Any:
     xp, axes, shape = values.xp, _axes(e), e.args[0].shape
-    full, kernel = _inward(xp.broadcast_to(y, e.shape), values.dense(e.args[1]), axes, xp)
+    full, kernel = inward(xp.broadcast_to(y, e.shape), values.dense(e.args[1]), axes, xp)
     flip = _flips(e)
     if e.attrs["boundary"] == "zero":
         back = convolve_adjoint(full, kernel, _of(shape, axes), e.attrs["mode"], flip, xp)
-        return _outward(back, axes, xp)
+        return outward(back, axes, xp)
     border = _border(e)
     around = convolve_adjoint(full, kernel, _of(border.out_shape, axes), "valid", flip, xp)
-    return fold(_outward(around, axes, xp), shape, border.width, border.mode, xp)
+    return fold(outward(around, axes, xp), shape, border.width, border.mode, xp)
 
 
 def _options(e: Expr) -> str:

@@ -9,7 +9,7 @@ from admm_jax.expressions.build import apply
 from admm_jax.expressions.node import Expr, as_expr
 from admm_jax.expressions.operation import Operation
 from admm_jax.expressions.printing import Printer
-from admm_jax.operations.total_variation import differences, edges_of, written_edges
+from admm_jax.operations.neighbours import differences, edges_of, written_edges
 from admm_jax.operators.difference import Difference, Divergence
 
 

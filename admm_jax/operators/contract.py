@@ -15,7 +15,7 @@ from jax import Array
 from jax.typing import DTypeLike
 
 if TYPE_CHECKING:
-    from admm_jax.operators.convolution_forms import Window
+    from admm_jax.operators.window import Window
 
 Shape = tuple[int, ...]
 
@@ -128,7 +128,7 @@ class Operator(Protocol):
 
     @property
     def circular_symbol(self) -> Array | None:
-        """S, if x -> F^-1 (S F x), F the transform along all axes of x or some (`CircularConv2D`)."""
+        """S, if x -> F^-1 (S F x), F the transform along all axes of x or some (`CircularConvolution`)."""
         ...
 
     def gram_symbol(self, periods: tuple[int, ...]) -> np.ndarray | None:

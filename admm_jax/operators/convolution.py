@@ -1,7 +1,7 @@
 """Convolution and correlation along axes as linear operators: one meaning, several implementations.
 
-`Conv2D` says what is meant; `plan_convolution` chooses, on the host, how it is done; `specialise` makes the operator
-that does it. All of them agree to rounding, and each adjoint is exact for its own implementation.
+`Convolution` says what is meant; `plan_convolution` chooses, on the host, how it is done; `specialise` makes the
+operator that does it. All of them agree to rounding, and each adjoint is exact for its own implementation.
 """
 
 from __future__ import annotations
@@ -17,15 +17,16 @@ from jax.typing import DTypeLike
 
 from admm_jax.operators import correlation as corr
 from admm_jax.operators.contract import Operator, Shape
-from admm_jax.operators.convolution_forms import FFTConv2D, SeparableConv2D, SparseConv2D, Window
+from admm_jax.operators.convolution_forms import FFTConvolution, SeparableConvolution, SparseConvolution
 from admm_jax.operators.convolution_plan import IMPLEMENTATIONS, choose_implementation, cost_of, factorise
+from admm_jax.operators.window import Window
 from admm_jax.pytree import pytree_dataclass, replace, static
 
 __all__ = [
-    "Conv2D",
-    "FFTConv2D",
-    "SeparableConv2D",
-    "SparseConv2D",
+    "Convolution",
+    "FFTConvolution",
+    "SeparableConvolution",
+    "SparseConvolution",
     "factorise",
     "plan_convolution",
     "specialise",
@@ -44,7 +45,7 @@ NAMES = {
 
 
 @pytree_dataclass
-class Conv2D(Window):
+class Convolution(Window):
     """x -> k * x, equal to `scipy.signal.convolve2d(x, k, mode)` with zero fill, or `boundary="wrap"` if circular.
 
     y[i, j] = sum_{a, b} k[a, b] x[i - a + s, j - b + t] for `flip=True` (s, t centre the mode's output), and
@@ -78,14 +79,14 @@ class Conv2D(Window):
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
-            raise ValueError(f"Conv2D: mode must be one of {MODES}, got {self.mode!r}")
+            raise ValueError(f"Convolution: mode must be one of {MODES}, got {self.mode!r}")
         if self.implementation not in ("auto", *IMPLEMENTATIONS):
             expected = ("auto", *IMPLEMENTATIONS)
-            raise ValueError(f"Conv2D: implementation must be one of {expected}, got {self.implementation!r}")
+            raise ValueError(f"Convolution: implementation must be one of {expected}, got {self.implementation!r}")
         if self.circular and self.mode != "same":
-            raise ValueError(f"Conv2D: a circular convolution has the mode 'same', got {self.mode!r}")
+            raise ValueError(f"Convolution: a circular convolution has the mode 'same', got {self.mode!r}")
         if not self.in_shape or 0 in self.in_shape:
-            raise ValueError(f"Conv2D: in_shape must be positive numbers, got {self.in_shape}")
+            raise ValueError(f"Convolution: in_shape must be positive numbers, got {self.in_shape}")
         if self.axes is not None and self.axes == tuple(range(len(self.in_shape))):
             object.__setattr__(self, "axes", None)
 
@@ -94,12 +95,13 @@ class Conv2D(Window):
         # Checked here and not at construction: a transformed operator carries leaves of other shapes.
         shape, d = jnp.shape(self.kernel), len(self.along)
         if len(shape) not in (d, len(self.in_shape)) or 0 in shape:
-            raise ValueError(f"Conv2D: kernel must be a non-empty {d}-D array, got shape {shape}")
+            raise ValueError(f"Convolution: kernel must be a non-empty {d}-D array, got shape {shape}")
         if len(shape) != d:
             shape = tuple(shape[axis] for axis in self.along)
         if self.mode == "valid" and any(p > n for p, n in zip(shape, self.image_shape, strict=True)):
             raise ValueError(
-                f"Conv2D: in mode 'valid' the kernel must fit in the image, got kernel {shape}, image {self.in_shape}"
+                f"Convolution: in mode 'valid' the kernel must fit in the image, got kernel {shape},"
+                f" image {self.in_shape}"
             )
         return shape
 
@@ -164,13 +166,13 @@ class Conv2D(Window):
         return plan_convolution(self, jnp.result_type(x, self.kernel), jax.default_backend(), None)[0]
 
 
-def with_spectrum(op: Conv2D) -> FFTConv2D:
+def with_spectrum(op: Convolution) -> FFTConvolution:
     """`op` with the kernel's spectrum computed; traceable and differentiable in the kernel."""
     op = replace(op, kernel=_as_float(op.kernel, _float_dtype(op.kernel)))
-    return FFTConv2D(op.symbol(op.periods), op.in_shape, op.kernel_shape, op.mode, op.flip, op.circular, op.axes)
+    return FFTConvolution(op.symbol(op.periods), op.in_shape, op.kernel_shape, op.mode, op.flip, op.circular, op.axes)
 
 
-def specialise(op: Conv2D, implementation: str, dtype: DTypeLike | None = None) -> Operator:
+def specialise(op: Convolution, implementation: str, dtype: DTypeLike | None = None) -> Operator:
     """The operator that does `op` by `implementation`, with what can be computed beforehand computed.
 
     Args:
@@ -191,10 +193,10 @@ def specialise(op: Conv2D, implementation: str, dtype: DTypeLike | None = None) 
         return with_spectrum(op) if implementation == "fft" else op
     if isinstance(op.kernel, Tracer):
         raise ValueError(
-            f"Conv2D: implementation {implementation!r} needs the kernel's values, but the kernel is traced"
+            f"Convolution: implementation {implementation!r} needs the kernel's values, but the kernel is traced"
         )
     if not op.shared:
-        raise ValueError(f"Conv2D: implementation {implementation!r} needs one kernel for all slices")
+        raise ValueError(f"Convolution: implementation {implementation!r} needs one kernel for all slices")
     taps = np.asarray(op.taps)
 
     def owned(values: np.ndarray, kind: DTypeLike) -> Any:
@@ -206,17 +208,17 @@ def specialise(op: Conv2D, implementation: str, dtype: DTypeLike | None = None) 
         values = np.pad(taps[taps != 0], (0, fill))
         offsets = np.pad(offsets, ((0, fill), (0, 0)))
         leaves = owned(values, dtype), owned(offsets, np.int32)
-        return SparseConv2D(*leaves, op.in_shape, op.kernel_shape, op.mode, op.flip, op.circular, op.axes)
+        return SparseConvolution(*leaves, op.in_shape, op.kernel_shape, op.mode, op.flip, op.circular, op.axes)
     factors = factorise(taps, dtype=dtype)
     if factors is None:
         size = "×".join(map(str, op.kernel_shape))
-        raise ValueError(f"Conv2D: implementation 'separable' needs a kernel of rank 1 or 2, got {size} of more")
+        raise ValueError(f"Convolution: implementation 'separable' needs a kernel of rank 1 or 2, got {size} of more")
     leaves = tuple(owned(factor, dtype) for factor in factors)
-    return SeparableConv2D(leaves, op.in_shape, op.mode, op.flip, op.circular, op.axes)
+    return SeparableConvolution(leaves, op.in_shape, op.mode, op.flip, op.circular, op.axes)
 
 
 def plan_convolution(
-    op: Conv2D, dtype: DTypeLike, platform: str, concrete_kernel: np.ndarray | None
+    op: Convolution, dtype: DTypeLike, platform: str, concrete_kernel: np.ndarray | None
 ) -> tuple[str, str]:
     """How `op` is to be done, and why; decided on the host from sizes, dtype, platform and the kernel's values.
 

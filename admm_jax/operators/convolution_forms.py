@@ -2,144 +2,18 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from typing import Any
-
-import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 
 from admm_jax.operators import correlation as corr
-from admm_jax.operators.border import extend
+from admm_jax.operators import fourier
 from admm_jax.operators.contract import Defaults, Magnitude, Shape
+from admm_jax.operators.window import Window
 from admm_jax.pytree import pytree_dataclass, static
 
 
-class Window(Defaults, ABC):
-    """What shapes, mode and orientation say of any convolution, however it is done. It has no fields of its own."""
-
-    in_shape: Shape
-    kernel_shape: Shape
-    mode: str
-    flip: bool
-    circular: bool  # whether the image goes on periodically, and is not zero outside; in mode "same" only
-    axes: tuple[int, ...] | None  # in order, along which it goes; None is all. The others count slices.
-
-    @property
-    def along(self) -> tuple[int, ...]:
-        """`axes`, numbered."""
-        return tuple(range(len(self.in_shape))) if self.axes is None else self.axes
-
-    @property
-    def image_shape(self) -> Shape:
-        """The shape of a slice."""
-        return tuple(self.in_shape[axis] for axis in self.along)
-
-    @property
-    def padding(self) -> corr.Padding:
-        return corr.mode_padding(self.kernel_shape, self.mode, self.flip)
-
-    @property
-    def result_shape(self) -> Shape:
-        """The shape of a slice of the result."""
-        return corr.result_shape(self.image_shape, self.kernel_shape, self.padding)
-
-    @property
-    def out_shape(self) -> Shape:
-        return self.with_slices(self.result_shape)
-
-    def with_slices(self, shape: Shape) -> Shape:
-        """`in_shape` with another shape of its slices."""
-        own = dict(zip(self.along, shape, strict=True))
-        return tuple(own.get(i, n) for i, n in enumerate(self.in_shape))
-
-    def inward(self, x: Any) -> Any:
-        """x with the axes of a slice as its last ones."""
-        if self.axes is None:
-            return x
-        return jnp.moveaxis(x, self.axes, tuple(range(-len(self.axes), 0)))
-
-    def outward(self, x: Any) -> Any:
-        """The inverse of `inward`."""
-        if self.axes is None:
-            return x
-        return jnp.moveaxis(x, tuple(range(-len(self.axes), 0)), self.axes)
-
-    @property
-    @abstractmethod
-    def taps(self) -> Array:
-        """Of the shape of the kernel, as a correlation reads them; with the slices before, where each has its own."""
-
-    @property
-    def convolution(self) -> Window:
-        return self
-
-    @property
-    def models_itself(self) -> bool:
-        """Whether its periodic model is a good preconditioner and cheap beside it: see `solver.spectral`."""
-        return False
-
-    @property
-    def periods(self) -> Shape:
-        """Those that an FFT takes."""
-        if self.circular:
-            return self.image_shape
-        return corr.fft_shape(self.image_shape, self.kernel_shape, self.padding)
-
-    @property
-    def least_periods(self) -> Shape:
-        """The periods from which on the periodic convolution is this one, on the frame that it is wanted on.
-
-        One that is `circular` has these and no others.
-        """
-        if self.circular:
-            return self.image_shape
-        return corr.least_periods(self.image_shape, self.kernel_shape, self.padding)
-
-    def symbol(self, periods: Shape) -> Array:
-        """S with A x = crop F^-1 (S F pad x), F with these `periods`; image and result lie at the origin of both.
-
-        The axes of a slice are its last ones; before them are the slices, where each has its own kernel.
-        """
-        return corr.kernel_spectrum(self.taps, self.padding, periods)
-
-    def in_place(self, values: Any) -> Any:
-        """Taps or a symbol with their axes where x has them, and of length one where all slices share them."""
-        if self.axes is None:
-            return values
-        d = len(self.axes)
-        if values.ndim == d:
-            values = values.reshape((1,) * (len(self.in_shape) - d) + values.shape)
-        xp: Any = jnp if isinstance(values, Array) else np
-        return xp.moveaxis(values, tuple(range(-d, 0)), self.axes)
-
-    def surrounded(self, x: Array, padding: corr.Padding) -> tuple[Array, corr.Padding]:
-        """(the array to slide over, the zeros that are still to be put around it), of an inward x and its `padding`."""
-        if not self.circular:
-            return x, padding
-        others = ((0, 0),) * (x.ndim - len(padding))
-        return extend(x, (*others, *padding), "wrap", jnp), ((0, 0),) * len(padding)
-
-    def magnitude(self) -> Magnitude:
-        return jax.tree.map(jnp.abs, self)
-
-    def describe(self, inner: str) -> str:
-        return f"{self._name}({inner})"
-
-    @property
-    def _name(self) -> str:
-        name = "conv" if self.flip else "corr"
-        return f"{name}2d" if len(self.in_shape) == 2 and self.axes is None else name
-
-    def described(self, how: str) -> str:
-        """One line for `explain`."""
-        size = "×".join(map(str, self.kernel_shape))
-        return f"{self._name} {size} {self.mode}{' circular' if self.circular else ''}, {how}"
-
-
 @pytree_dataclass
-class SeparableConv2D(Window):
+class SeparableConvolution(Window):
     """A convolution whose taps are sum_r outer(factors[0][r], ..., factors[-1][r]), done as 1-D passes.
 
     Args:
@@ -184,7 +58,7 @@ class SeparableConv2D(Window):
 
 
 @pytree_dataclass
-class SparseConv2D(Window):
+class SparseConvolution(Window):
     """A convolution with few taps that are not zero, such as the path of a camera's motion.
 
     Args:
@@ -234,7 +108,7 @@ class SparseConv2D(Window):
 
 
 @pytree_dataclass
-class FFTConv2D(Window):
+class FFTConvolution(Window):
     """A convolution by FFT, holding the kernel's spectrum: y = crop(irfftn(spectrum * rfftn(x))).
 
     Made by `with_spectrum` outside an iteration, it transforms the kernel once and not at every application.
@@ -262,7 +136,7 @@ class FFTConv2D(Window):
 
     @property
     def taps(self) -> Array:
-        return corr.kernel_of_spectrum(self.spectrum, self.kernel_shape, self.padding, self.periods)
+        return fourier.kernel_of_spectrum(self.spectrum, self.kernel_shape, self.padding, self.periods)
 
     def symbol(self, periods: Shape) -> Array:
         return self.spectrum if periods == self.periods else super().symbol(periods)
@@ -276,15 +150,15 @@ class FFTConv2D(Window):
         return self.described("FFT " + "×".join(map(str, self.periods)))
 
     def __call__(self, x: Array) -> Array:
-        return self.outward(corr.apply_spectrum(self.inward(x), self.spectrum, self.periods, self.result_shape))
+        return self.outward(fourier.apply_spectrum(self.inward(x), self.spectrum, self.periods, self.result_shape))
 
     def adjoint(self, y: Array) -> Array:
         own = jnp.conj(self.spectrum)
-        return self.outward(corr.apply_spectrum(self.inward(y), own, self.periods, self.image_shape))
+        return self.outward(fourier.apply_spectrum(self.inward(y), own, self.periods, self.image_shape))
 
 
 @pytree_dataclass
-class CircularConv2D(Defaults):
+class CircularConvolution(Defaults):
     """A periodic convolution by its symbol: x -> F^-1 (S F x).
 
     Args:
@@ -306,8 +180,8 @@ class CircularConv2D(Defaults):
         return self.periods
 
     @property
-    def transform(self) -> corr.Transform:
-        return corr.Transform(self.periods, self.axes)
+    def transform(self) -> fourier.Transform:
+        return fourier.Transform(self.periods, self.axes)
 
     def __call__(self, x: Array) -> Array:
         return self.transform.inverse(self.spectrum * self.transform(x)).astype(x.dtype)

@@ -31,8 +31,9 @@ from jax import Array
 
 from admm_jax.operators.base import Operator
 from admm_jax.operators.contract import Shape
-from admm_jax.operators.convolution_forms import CircularConv2D, Window
-from admm_jax.operators.correlation import fast_size
+from admm_jax.operators.convolution_forms import CircularConvolution
+from admm_jax.operators.fourier import fast_size
+from admm_jax.operators.window import Window
 from admm_jax.problem import Chain, LinearMap, Penalty, Point, Problem, Quadratic
 from admm_jax.prox.framed import DiagonalQuadratic, Framed, Observed, crop, pad, see, unsee
 from admm_jax.pytree import replace
@@ -143,7 +144,7 @@ def _convolved(part: _Part, name: str, periods: Periods, dtype: Any, factor: Any
     first = part.convolution
     own = first.in_place(first.symbol(tuple(periods[axis] for axis in first.along)))
     symbol = factor * jnp.asarray(own, jnp.result_type(dtype, jnp.complex64))
-    return LinearMap((Chain((CircularConv2D(symbol, periods, first.axes),), name),), periods)
+    return LinearMap((Chain((CircularConvolution(symbol, periods, first.axes),), name),), periods)
 
 
 def _loss(quadratic: Quadratic, name: str, periods: Periods) -> Penalty:

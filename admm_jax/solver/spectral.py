@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from admm_jax.operators.base import Operator
-from admm_jax.operators.convolution_forms import Window
+from admm_jax.operators.window import Window
 from admm_jax.problem import LinearMap, Point, Problem
 from admm_jax.solver.linear import conjugate_gradients, normal
 from admm_jax.solver.vectors import dtype_of

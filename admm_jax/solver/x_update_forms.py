@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import jax.scipy.linalg as jsl
 from jax import Array, lax
 
-from admm_jax.operators.correlation import Transform
+from admm_jax.operators.fourier import Transform
 from admm_jax.problem import Penalty, Point, Problem
 from admm_jax.solver import decouple
 from admm_jax.solver.linear import conjugate_gradients, normal

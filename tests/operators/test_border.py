@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from admm_jax.operators.border import Border, extend, fold
-from admm_jax.operators.convolution import Conv2D, specialise
+from admm_jax.operators.convolution import Convolution, specialise
 from admm_jax.testing import check_operator
 from tests.operators.dense import check_matrix, precision
 
@@ -54,7 +54,7 @@ def test_circular_convolutions(implementation, shape, flip):
     kernel = kernel_of(shape, implementation)
     function = scipy.signal.convolve2d if flip else scipy.signal.correlate2d
     with precision("float64"):
-        op = specialise(Conv2D(jnp.asarray(kernel), (6, 7), "same", flip, circular=True), implementation)
+        op = specialise(Convolution(jnp.asarray(kernel), (6, 7), "same", flip, circular=True), implementation)
         check_matrix(op, lambda x: function(x, kernel, "same", boundary="wrap"), "float64", terms=kernel.size)
         assert op.periods == op.least_periods == (6, 7)
         assert op.description.startswith(f"{'conv2d' if flip else 'corr2d'} {shape[0]}×{shape[1]} same circular, ")
@@ -62,6 +62,6 @@ def test_circular_convolutions(implementation, shape, flip):
 
 def test_what_a_circular_convolution_says_of_itself():
     for kernel in (kernel_of((3, 4), "separable"), kernel_of((12, 11), "fft")):
-        check_operator(Conv2D(kernel, (10, 9), "same", True, circular=True))
+        check_operator(Convolution(kernel, (10, 9), "same", True, circular=True))
     with pytest.raises(ValueError, match="circular convolution has the mode 'same', got 'full'"):
-        Conv2D(jnp.ones((3, 3)), (6, 5), "full", True, circular=True)
+        Convolution(jnp.ones((3, 3)), (6, 5), "full", True, circular=True)

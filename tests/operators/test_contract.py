@@ -12,8 +12,8 @@ from admm_jax.operators import convolution, convolution_forms  # noqa: F401  (th
 from admm_jax.operators.base import MatMul, Scale
 from admm_jax.operators.border import Border
 from admm_jax.operators.contract import Defaults
-from admm_jax.operators.convolution import Conv2D
-from admm_jax.operators.convolution_forms import CircularConv2D
+from admm_jax.operators.convolution import Convolution
+from admm_jax.operators.convolution_forms import CircularConvolution
 from admm_jax.operators.function import operator_of
 from admm_jax.operators.stacked import Each, Gather
 from admm_jax.testing import check_operator
@@ -37,11 +37,11 @@ BASE = {
 
 def convolution_of(implementation, mode, flip, dtype):
     kernel = {"separable": RANK_ONE, "sparse": SPARSE_KERNEL}.get(implementation, KERNEL)
-    return convolution.specialise(Conv2D(jnp.asarray(kernel, dtype), (7, 6), mode, flip), implementation)
+    return convolution.specialise(Convolution(jnp.asarray(kernel, dtype), (7, 6), mode, flip), implementation)
 
 
 def circular(dtype):
-    return CircularConv2D(jnp.fft.rfft2(jnp.asarray(np.pad(KERNEL, ((0, 3), (0, 4))), dtype)), (6, 8))
+    return CircularConvolution(jnp.fft.rfft2(jnp.asarray(np.pad(KERNEL, ((0, 3), (0, 4))), dtype)), (6, 8))
 
 
 @pytest.mark.parametrize("name", BASE)
@@ -65,7 +65,7 @@ def test_convolutions(implementation, dtype):
 
 def test_convolutions_before_they_are_planned_and_on_a_circle():
     for kernel in (KERNEL, RANK_ONE, SPARSE_KERNEL, np.ones((12, 11))):
-        check_operator(Conv2D(kernel, (20, 18), "full", True))  # NumPy's kernel: the choice looks at its values
+        check_operator(Convolution(kernel, (20, 18), "full", True))  # NumPy's kernel: the choice looks at its values
     with precision("float64"):
         op = circular("float64")
     check_operator(op)
@@ -75,12 +75,12 @@ def of_slices(implementation):
     """Convolutions along axes of a stack and of a volume, and one with a kernel for each slice."""
     kernel = {"separable": RANK_ONE, "sparse": SPARSE_KERNEL}.get(implementation, KERNEL)
     cases = [
-        Conv2D(jnp.asarray(kernel), (6, 2, 5), "same", True, axes=(0, 2)),
-        Conv2D(jnp.asarray(np.multiply.outer(kernel[:, :2], [2.0, 0, 1])), (5, 6, 4), "full", False),
+        Convolution(jnp.asarray(kernel), (6, 2, 5), "same", True, axes=(0, 2)),
+        Convolution(jnp.asarray(np.multiply.outer(kernel[:, :2], [2.0, 0, 1])), (5, 6, 4), "full", False),
     ]
     if implementation not in ("separable", "sparse"):
         each = np.random.default_rng(1).normal(size=(2, 2, 3))
-        cases += [Conv2D(jnp.asarray(each), (6, 2, 5), "valid", True, axes=(0, 2))]
+        cases += [Convolution(jnp.asarray(each), (6, 2, 5), "valid", True, axes=(0, 2))]
     return [convolution.specialise(op, implementation) for op in cases]
 
 
@@ -94,9 +94,9 @@ def test_convolutions_of_slices_and_volumes(implementation):
 
 def test_convolutions_on_a_circle_along_axes():
     with precision("float64"):
-        check_operator(Conv2D(np.ones((3, 2)), (4, 6, 5), "same", True, circular=True, axes=(0, 1)))
+        check_operator(Convolution(np.ones((3, 2)), (4, 6, 5), "same", True, circular=True, axes=(0, 1)))
         spectrum = jnp.fft.rfftn(jnp.asarray(np.random.default_rng(2).normal(size=(6, 2, 8))), axes=(0, 2))
-        check_operator(CircularConv2D(spectrum, (6, 2, 8), (0, 2)))
+        check_operator(CircularConvolution(spectrum, (6, 2, 8), (0, 2)))
 
 
 MOVES = [Place((3, 2), (6, 2), (1, 0)), Permute((3, 2, 4), (2, 0, 1)), Border((3, 4), ((5, 1), (0, 2)), "symmetric")]

@@ -8,12 +8,12 @@ import scipy.signal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from admm_jax.operators import correlation
+from admm_jax.operators import correlation, fourier
 from admm_jax.operators.convolution import (
     MODES,
-    Conv2D,
-    FFTConv2D,
-    SeparableConv2D,
+    Convolution,
+    FFTConvolution,
+    SeparableConvolution,
     factorise,
     plan_convolution,
     specialise,
@@ -41,7 +41,7 @@ def fits(kernel_shape: tuple[int, int], mode: str, in_shape: tuple[int, int] = S
 
 
 def check(kernel: np.ndarray, mode: str, flip: bool, implementation: str, dtype: str, in_shape=SHAPE) -> None:
-    op = specialise(Conv2D(jnp.asarray(kernel, dtype), in_shape, mode, flip), implementation)
+    op = specialise(Convolution(jnp.asarray(kernel, dtype), in_shape, mode, flip), implementation)
     check_matrix(op, scipy_convolution(kernel, mode, flip), dtype, terms=kernel.size)
 
 
@@ -50,7 +50,7 @@ def check(kernel: np.ndarray, mode: str, flip: bool, implementation: str, dtype:
 def test_every_implementation_is_scipys_convolution_with_an_exact_adjoint(kernel_shape, mode) -> None:
     if not fits(kernel_shape, mode):
         with pytest.raises(ValueError, match=r"mode 'valid' the kernel must fit in the image, got kernel \(\d+, \d+\)"):
-            _ = Conv2D(jnp.ones(kernel_shape), SHAPE, mode, True).out_shape
+            _ = Convolution(jnp.ones(kernel_shape), SHAPE, mode, True).out_shape
         return
     # Only "same" knows a difference beyond the order of the taps: the centre of an even kernel.
     for flip in (True, False) if mode == "same" else (kernel_shape[0] < kernel_shape[1],):
@@ -64,7 +64,7 @@ def test_every_implementation_is_scipys_convolution_with_an_exact_adjoint(kernel
             return [op(x) for op in ops], [op.adjoint(y) for op in ops]
 
         with precision("float64"):
-            op = Conv2D(jnp.asarray(kernel), SHAPE, mode, flip)
+            op = Convolution(jnp.asarray(kernel), SHAPE, mode, flip)
             ops = [specialise(op, name) for name in IMPLEMENTATIONS]
             assert all(op.out_shape == expected.shape for op in ops)
             forward, adjoint = apply(ops, jnp.asarray(x), jnp.asarray(y))
@@ -122,7 +122,7 @@ def test_derivatives_in_image_and_kernel(
 
         def loss(kernel, x):
             return 0.5 * jnp.sum(
-                jnp.square(specialise(Conv2D(kernel, SHAPE, "same", True), implementation)(x) - target)
+                jnp.square(specialise(Convolution(kernel, SHAPE, "same", True), implementation)(x) - target)
             )
 
         gradients = jax.jit(jax.vmap(jax.grad(loss, (0, 1))))(jnp.asarray(kernels), jnp.asarray(images))
@@ -163,7 +163,7 @@ def test_factorise_takes_only_low_rank_to_rounding() -> None:
 
 def test_plan() -> None:
     def plan(shape, platform="cpu", kernel=None, in_shape=(64, 64), implementation="auto"):
-        op = Conv2D(jnp.ones(shape), in_shape, "same", True, implementation)
+        op = Convolution(jnp.ones(shape), in_shape, "same", True, implementation)
         return plan_convolution(op, np.float64, platform, kernel)
 
     assert plan((5, 5))[0] == "shift"
@@ -191,16 +191,16 @@ def test_plan() -> None:
 
 def test_specialised_operators_and_their_descriptions() -> None:
     kernel = jnp.asarray(low_rank((5, 4), rank=1), jnp.float32)
-    op = Conv2D(kernel, (9, 9), "same", True)
+    op = Convolution(kernel, (9, 9), "same", True)
     assert op.description == "conv2d 5×4 same, not yet planned"
     assert specialise(op, "shift").description == "conv2d 5×4 same, shift-and-add"
     separable, transformed = specialise(op, "separable"), specialise(op, "fft")
-    assert isinstance(separable, SeparableConv2D)
+    assert isinstance(separable, SeparableConvolution)
     assert separable.description == "conv2d 5×4 same, separable rank 1"
-    assert isinstance(transformed, FFTConv2D)
+    assert isinstance(transformed, FFTConvolution)
     assert transformed.description == "conv2d 5×4 same, FFT 12×12"
     assert specialise(op, "sparse").description == "conv2d 5×4 same, 24 taps"  # twenty, in turns of eight
-    correlated = Conv2D(kernel, (9, 9), "full", False, "lax")
+    correlated = Convolution(kernel, (9, 9), "full", False, "lax")
     assert correlated.description == "corr2d 5×4 full, XLA's convolution"
     np.testing.assert_allclose(op(jnp.ones((9, 9))), separable(jnp.ones((9, 9))), atol=1e-5)
 
@@ -208,7 +208,7 @@ def test_specialised_operators_and_their_descriptions() -> None:
 def test_kernel_is_brought_to_the_dtype_of_the_computation() -> None:
     rank_one_in_float32 = low_rank((5, 5), rank=1) + 1e-10 * low_rank((5, 5), rank=5)
     with precision("float64"):
-        op = Conv2D(jnp.asarray(rank_one_in_float32), SHAPE, "same", True)
+        op = Convolution(jnp.asarray(rank_one_in_float32), SHAPE, "same", True)
         assert specialise(op, "separable", jnp.float32).factors[0].dtype == jnp.float32
         assert specialise(op, "shift", jnp.float32).kernel.dtype == jnp.float32
         with pytest.raises(ValueError, match="needs a kernel of rank 1 or 2, got 5×5 of more"):
@@ -216,7 +216,7 @@ def test_kernel_is_brought_to_the_dtype_of_the_computation() -> None:
 
 
 def test_a_prepared_convolution_holds_the_spectrum_and_not_the_kernel() -> None:
-    op = with_spectrum(Conv2D(jnp.asarray(low_rank((5, 5)), jnp.float32), (8, 8), "same", True))
+    op = with_spectrum(Convolution(jnp.asarray(low_rank((5, 5)), jnp.float32), (8, 8), "same", True))
     (leaf,) = jax.tree.leaves(op)
     assert leaf.dtype == jnp.complex64
     assert leaf.shape == (op.periods[0], op.periods[1] // 2 + 1)
@@ -224,29 +224,29 @@ def test_a_prepared_convolution_holds_the_spectrum_and_not_the_kernel() -> None:
 
 @pytest.mark.parametrize(("n", "size"), [(1, 1), (7, 8), (11, 12), (130, 135), (513, 540), (1025, 1080)])
 def test_fast_size(n: int, size: int) -> None:
-    assert correlation.fast_size(n) == size
+    assert fourier.fast_size(n) == size
 
 
 def test_fast_size_is_the_least() -> None:
     smooth = sorted(2**a * 3**b * 5**c for a in range(11) for b in range(7) for c in range(5))
     for n in range(1, 1000):
-        assert correlation.fast_size(n) == next(s for s in smooth if s >= n)
+        assert fourier.fast_size(n) == next(s for s in smooth if s >= n)
 
 
 def test_bad_operators_are_refused() -> None:
     kernel = jnp.ones((3, 3))
     with pytest.raises(ValueError, match=r"mode must be one of .*got 'circular'"):
-        Conv2D(kernel, SHAPE, "circular", True)
+        Convolution(kernel, SHAPE, "circular", True)
     with pytest.raises(ValueError, match=r"implementation must be one of .*got 'winograd'"):
-        Conv2D(kernel, SHAPE, "same", True, "winograd")
+        Convolution(kernel, SHAPE, "same", True, "winograd")
     with pytest.raises(ValueError, match=r"in_shape must be positive numbers, got \(6, 0\)"):
-        Conv2D(kernel, (6, 0), "same", True)
+        Convolution(kernel, (6, 0), "same", True)
     for bad in (jnp.ones(3), jnp.ones((0, 3)), jnp.ones((1, 3, 3))):
         with pytest.raises(ValueError, match="kernel must be a non-empty 2-D array, got shape"):
-            Conv2D(bad, SHAPE, "same", True)(jnp.ones(SHAPE))
+            Convolution(bad, SHAPE, "same", True)(jnp.ones(SHAPE))
     for name in ("separable", "sparse"):
         with pytest.raises(ValueError, match=f"'{name}' needs the kernel's values, but the kernel is traced"):
-            jax.jit(lambda k, name=name: specialise(Conv2D(k, SHAPE, "same", True), name)(jnp.ones(SHAPE)))(kernel)
+            jax.jit(lambda k, name=name: specialise(Convolution(k, SHAPE, "same", True), name)(jnp.ones(SHAPE)))(kernel)
 
 
 def test_sparse_kernels_share_a_program() -> None:
@@ -264,6 +264,6 @@ def test_sparse_kernels_share_a_program() -> None:
         kernel = np.zeros(35, np.float32)
         kernel[rng.permutation(35)[:count]] = rng.uniform(0.5, 1, count)
         kernel = kernel.reshape(5, 7)
-        found = apply(specialise(Conv2D(jnp.asarray(kernel), SHAPE, "same", True), "sparse"), x)
+        found = apply(specialise(Convolution(jnp.asarray(kernel), SHAPE, "same", True), "sparse"), x)
         np.testing.assert_allclose(found, scipy.signal.convolve2d(x, kernel, "same"), atol=1e-6)
     assert traces == 1

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import admm_jax as admm
-from admm_jax.operators.convolution import Conv2D
+from admm_jax.operators.convolution import Convolution
 from admm_jax.problem import Chain, LinearMap, Problem, Quadratic
 from admm_jax.solver import decouple
 from admm_jax.status import Status
@@ -124,7 +124,7 @@ def test_a_start_goes_round():
     kernel = np.zeros((3, 9))
     kernel[1, 8] = 1
     data = jnp.asarray(RNG.normal(size=(5, 12)), jnp.float32)
-    op = Conv2D(jnp.asarray(kernel, jnp.float32), (5, 12), "same", True, circular=True)
+    op = Convolution(jnp.asarray(kernel, jnp.float32), (5, 12), "same", True, circular=True)
     quadratic = Quadratic(LinearMap((Chain((op,), "U"),), (5, 12)), data, jnp.float32(1))
     problem = Problem((quadratic,), (), {}, jnp.float32(0), (("U", (5, 12)),))
     start = decouple.observed_start(problem, {"U": jnp.zeros((5, 12), jnp.float32)})["U"]

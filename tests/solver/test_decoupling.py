@@ -12,8 +12,8 @@ import pytest
 import scipy.signal
 
 import admm_jax as admm
-from admm_jax.operators.convolution import Conv2D, specialise
-from admm_jax.operators.convolution_forms import CircularConv2D
+from admm_jax.operators.convolution import Convolution, specialise
+from admm_jax.operators.convolution_forms import CircularConvolution
 from admm_jax.prox.framed import DiagonalQuadratic, Framed
 from admm_jax.prox.total_variation import TotalVariation
 from admm_jax.solver import decouple
@@ -323,10 +323,10 @@ def test_a_derivative_is_as_accurate_as_asked_for():
 @pytest.mark.parametrize("implementation", ["lax", "shift", "fft", "sparse"])
 def test_symbols_on_larger_frames(mode, implementation):
     """S makes the same convolution with any periods that are large enough."""
-    op = specialise(Conv2D(KERNEL.astype("float32"), SHAPE, mode, True), implementation)
+    op = specialise(Convolution(KERNEL.astype("float32"), SHAPE, mode, True), implementation)
     np.testing.assert_allclose(op.taps, KERNEL[::-1, ::-1], atol=1e-6)
     for periods in (op.least_periods, (40, 48)):
-        wide = CircularConv2D(jnp.asarray(op.symbol(periods)), periods)
+        wide = CircularConvolution(jnp.asarray(op.symbol(periods)), periods)
         value = wide(decouple.pad(jnp.asarray(SCENE, jnp.float32), periods))
         expected = scipy.signal.convolve2d(SCENE, KERNEL, mode)
         np.testing.assert_allclose(decouple.crop(value, expected.shape), expected, atol=1e-5)
@@ -334,7 +334,7 @@ def test_symbols_on_larger_frames(mode, implementation):
 
 def test_separable_taps():
     kernel = np.outer([1.0, 2, 3], [4.0, 1])
-    op = specialise(Conv2D(kernel, SHAPE, "same", False), "separable")
+    op = specialise(Convolution(kernel, SHAPE, "same", False), "separable")
     np.testing.assert_allclose(op.taps, kernel, rtol=1e-6)
 
 
@@ -347,7 +347,7 @@ def test_circular_convolution(dtype):
 
     with jax.enable_x64(dtype == "float64"):
         spectrum = jnp.asarray(np.fft.rfft2(kernel), "complex64" if dtype == "float32" else "complex128")
-        check_matrix(CircularConv2D(spectrum, (6, 5)), by_hand, dtype, terms=30)
+        check_matrix(CircularConvolution(spectrum, (6, 5)), by_hand, dtype, terms=30)
 
 
 def test_the_prox_of_a_loss():

@@ -11,22 +11,20 @@ are brought to 0..1 and back, so that what comes out has the scale of what went 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from admm_jax.errors import DataError, ShapeError
 from admm_jax.expressions import Expr, Param, Scene, Var
-from admm_jax.learn.noise import START, noise_level
 from admm_jax.model import Model
 from admm_jax.operations import conv2d, kullback_leibler, square, tv2d
 from admm_jax.operations import sum as total
 from admm_jax.operations.convolution import BOUNDARIES
+from admm_jax.restore.images import COUNTS, UNBLURRED, check_choice, restored, unit_kernel
 from admm_jax.solution import Solution
 
 VARIATIONS = {"anisotropic": 1, "isotropic": 2}
-PER_COUNT = 3.0  # lam of counts times their range; measured, see `deblur_poisson`
-ENOUGH = {"tol": 1e-3, "stop": "estimate"}  # a smaller gap changes neither what the eye sees nor the PSNR
 
 
 def deblur(
@@ -62,15 +60,15 @@ def deblur(
     Raises:
         DataError, ShapeError: an argument is wrong; it says which and what was expected.
     """
-    kernel = _kernel(kernel)
-    _choice("boundary", boundary, ("unknown", *BOUNDARIES))
+    kernel = unit_kernel(kernel)
+    check_choice("boundary", boundary, ("unknown", *BOUNDARIES))
 
     def model_of(shape: tuple[int, int]) -> tuple[Model, Callable[[Solution], Any]]:
         seen = Param("image", *shape)
         u, blurred, frame = _blurred(seen, kernel, boundary)
         return _model(u, tv, 0.5 * total(square(blurred - seen))), frame
 
-    return _restored(image, model_of, lam, channel_axis, full_output, options)
+    return restored(image, model_of, lam, channel_axis, full_output, options)
 
 
 def deblur_poisson(
@@ -111,8 +109,8 @@ def deblur_poisson(
     Raises:
         DataError, ShapeError: an argument is wrong; it says which and what was expected.
     """
-    kernel = _kernel(kernel)
-    _choice("boundary", boundary, ("unknown", *BOUNDARIES))
+    kernel = unit_kernel(kernel)
+    check_choice("boundary", boundary, ("unknown", *BOUNDARIES))
     dark = np.asarray(background, float)
     if not np.all(np.isfinite(dark)) or np.any(dark < 0):
         raise DataError(f"background must be finite and not negative, got a minimum of {np.min(dark):.6g}")
@@ -126,7 +124,7 @@ def deblur_poisson(
         model.addConstr(u >= 0)
         return model, frame
 
-    return _restored(counts, model_of, lam, channel_axis, full_output, options, COUNTS)
+    return restored(counts, model_of, lam, channel_axis, full_output, options, COUNTS)
 
 
 def denoise(
@@ -159,7 +157,7 @@ def denoise(
         u, noisy = Var("u", *shape), Param("image", *shape)
         return _model(u, tv, 0.5 * total(square(u - noisy))), lambda solution: solution["u"]
 
-    return _restored(image, model_of, lam, channel_axis, full_output, options, UNBLURRED)
+    return restored(image, model_of, lam, channel_axis, full_output, options, UNBLURRED)
 
 
 def inpaint(
@@ -202,11 +200,11 @@ def inpaint(
         model.addConstr(u[~missing] == known[~missing])
         return model, lambda solution: solution["u"]
 
-    return _restored(image, model_of, None, channel_axis, full_output, {"tol": 1e-3, "stop": "certificate", **options})
+    return restored(image, model_of, None, channel_axis, full_output, {"tol": 1e-3, "stop": "certificate", **options})
 
 
 def _variation(u: Var, tv: str) -> Expr:
-    _choice("tv", tv, tuple(VARIATIONS))
+    check_choice("tv", tv, tuple(VARIATIONS))
     return tv2d(u, VARIATIONS[tv])
 
 
@@ -223,116 +221,3 @@ def _blurred(seen: Param, kernel: np.ndarray, boundary: str) -> tuple[Var, Expr,
         return scene, conv2d(scene, kernel, "valid"), scene.frame
     u = Var("u", *seen.shape)
     return u, conv2d(u, kernel, "same", boundary), lambda solution: solution["u"]
-
-
-class _Kind(NamedTuple):
-    """What is known of images of a kind.
-
-    `name`: of the argument; `automatic`: from the channels to lam, for "auto"; `counted`: whether they are counts,
-    which keep their scale and are not negative.
-    """
-
-    name: str
-    automatic: Callable[[np.ndarray], float]
-    counted: bool = False
-
-
-def _sigma(channels: np.ndarray) -> float:
-    sigma = float(np.mean([float(noise_level(channel)) for channel in channels]))
-    if not sigma > 0:
-        raise DataError("lam='auto' goes by the noise of the image, and there is none to be seen: pass a number")
-    return sigma
-
-
-def _by_range(channels: np.ndarray) -> float:
-    spread = float(np.quantile(channels, 0.99) - channels.min())
-    if not spread > 0:
-        raise DataError("lam='auto' goes by the range of the counts, and they are all equal: pass a number")
-    return PER_COUNT / spread
-
-
-PHOTOGRAPH = _Kind("image", lambda channels: START * _sigma(channels) ** 2 / float(np.ptp(channels)))
-UNBLURRED = _Kind("image", _sigma)
-COUNTS = _Kind("counts", _by_range, counted=True)
-
-
-def _restored(
-    image: Any,
-    model_of: Callable[[tuple[int, int]], tuple[Model, Callable[[Solution], Any]]],
-    lam: float | str | None,
-    channel_axis: int | None,
-    full_output: bool,
-    options: dict[str, Any],
-    kind: _Kind = PHOTOGRAPH,
-) -> Any:
-    """Each channel restored by the model in values of 0 to 1, put together again in the scale of the image.
-
-    Args:
-        image: As the user gave it.
-        model_of: From the shape of a channel to (the model, with the `Param` "image", the function from its solution to
-            the channel).
-        lam: As the user gave it; None for a model that has none.
-        channel_axis: Of the colours; None for an image of one channel.
-        full_output: Whether to return the solutions too.
-        options: Of `Model.solve`, over `ENOUGH`.
-        kind: Of image.
-    """
-    if np.ma.isMaskedArray(image):
-        raise DataError(f"{kind.name} must be an array without a mask of its own: pass the mask to inpaint")
-    array = np.asarray(image)
-    channels, axis, scale = _channels(array, channel_axis, kind)
-    if kind.counted and channels.min() < 0:
-        raise DataError(f"counts must not be negative, got a minimum of {channels.min():.6g}")
-    model, seen = model_of((channels.shape[1], channels.shape[2]))
-    weight = {} if lam is None else {"lam": np.asarray(_weight(lam, channels, kind), channels.dtype)}
-    options = {**ENOUGH, **options}
-    solutions: list[Solution] = [model.solve({**weight, "image": channel}, **options) for channel in channels]
-    restored = np.stack([np.asarray(seen(solution)) for solution in solutions]) * np.asarray(scale, channels.dtype)
-    result = restored[0] if axis is None else np.moveaxis(restored, 0, axis)
-    return (result, solutions) if full_output else result
-
-
-def _channels(array: np.ndarray, channel_axis: int | None, kind: _Kind) -> tuple[np.ndarray, int | None, float]:
-    """(channels, height, width), integers brought to 0..1 unless they are counts; the axis of channels; the scale."""
-    wanted = 2 if channel_axis is None else 3
-    if array.ndim != wanted:
-        hint = "; channel_axis names the axis of the colours" if array.ndim == 3 else ""
-        raise ShapeError(f"{kind.name} must have {wanted} axes, got shape {array.shape}{hint}")
-    if not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer) or array.dtype == bool):
-        raise DataError(f"{kind.name} must be of floats or integers, got {array.dtype}")
-    if channel_axis is not None and not -3 <= channel_axis < 3:
-        raise ShapeError(f"channel_axis must lie between -3 and 2, got {channel_axis}")
-    if not np.all(np.isfinite(array)):
-        raise DataError(f"{kind.name} must be finite, got NaN or infinity")
-    scale = float(np.iinfo(array.dtype).max) if np.issubdtype(array.dtype, np.integer) and not kind.counted else 1.0
-    single = array.dtype if array.dtype in (np.float32, np.float64) else np.dtype(np.float32)
-    channels = array[None] if channel_axis is None else np.moveaxis(array, channel_axis, 0)
-    return (channels / scale).astype(single), channel_axis, scale
-
-
-def _kernel(kernel: Any) -> np.ndarray:
-    array = np.asarray(kernel, float)
-    if array.ndim != 2 or array.size == 0:
-        raise ShapeError(f"kernel must be a 2-D array, got shape {array.shape}")
-    if not np.all(np.isfinite(array)):
-        raise DataError("kernel must be finite, got NaN or infinity")
-    sum_of = array.sum()
-    if not sum_of > 1e-6 * np.abs(array).sum():
-        raise DataError(f"kernel must have a positive sum, so that it can be scaled to one, got {sum_of}")
-    return array / sum_of
-
-
-def _weight(lam: float | str, channels: np.ndarray, kind: _Kind) -> float:
-    """lam as given, or for "auto" as the kind of image has it."""
-    if isinstance(lam, str):
-        _choice("lam", lam, ("auto",))
-        return kind.automatic(channels)
-    value = float(lam)
-    if not 0 <= value < np.inf:
-        raise DataError(f"lam must be a number that is not negative, or 'auto', got {lam!r}")
-    return value
-
-
-def _choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise DataError(f"{name} must be {' or '.join(map(repr, choices))}, got {value!r}")

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
-import gc
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax
-import numpy as np
 
+from admm_jax.builder.names import distinct, label
+from admm_jax.builder.values import bound_only, checked, unknown
 from admm_jax.canonicalize import canonicalize
 from admm_jax.canonicalize.values import constants_of
-from admm_jax.errors import DataError, ModelError, ParameterError
-from admm_jax.expressions.data import checked_array, is_traced, one_of_many
+from admm_jax.errors import ModelError, ParameterError
+from admm_jax.expressions.data import is_traced
 from admm_jax.expressions.leaves import Param, Var
 from admm_jax.expressions.node import Constr, Expr, as_expr
-from admm_jax.expressions.operation import operation_of
 from admm_jax.expressions.printing import latex, latex_shape
 from admm_jax.problem import Problem
 
@@ -153,7 +151,7 @@ class ModelBuilder:
         """
         found = next((p for p in self._parameters if p.name == name), None)
         if found is None:
-            raise self._unknown(name)
+            raise unknown(name, self._parameters)
         return found
 
     # the model in numbers
@@ -196,39 +194,16 @@ class ModelBuilder:
             name = key.name if isinstance(key, Param) else key
             param = own.get(name) if isinstance(name, str) else None
             if param is None or (isinstance(key, Param) and key is not param):
-                raise self._unknown(name)
+                raise unknown(name, self._parameters)
             if param in bound:
                 raise ParameterError(f"Param {name!r} is bound twice, by its name and by the Param itself")
-            bound[param] = self._checked(param, value)
+            bound[param] = checked(param, value, infinite=id(param) in self._unbounded)
         missing = [p.name for p in self._parameters if p not in bound]
         if missing:
             raise ParameterError(
                 f"missing value for Param {', '.join(map(repr, missing))}: pass {{{missing[0]!r}: ...}}"
             )
         return bound
-
-    def _checked(self, param: Param, value: Any) -> Any:
-        what = f"the value of Param {param.name!r}"
-        if value is None or isinstance(value, Expr):
-            raise ParameterError(f"{what} must be a number or an array, got {value!r}")
-        if hasattr(value, "toarray"):
-            value = value.toarray()
-        try:
-            array = checked_array(value, what, infinite=id(param) in self._unbounded)
-        except DataError as error:
-            raise ParameterError(str(error)) from error
-        if array.shape != param.shape:
-            hint = one_of_many(array.shape, param.shape)
-            raise ParameterError(f"{what} must have shape {param.shape}, got {array.shape}{hint}")
-        if param.sign and not is_traced(array) and not np.all(param.sign * np.asarray(array) >= 0):
-            raise ParameterError(f"{what} must be {'nonneg' if param.sign > 0 else 'nonpos'}ative, as it was declared")
-        return array
-
-    def _unknown(self, name: Any) -> ParameterError:
-        own = [p.name for p in self._parameters]
-        near = difflib.get_close_matches(name, own, 1) if isinstance(name, str) else []
-        hint = f": did you mean {near[0]!r}?" if near else f"; the model has {', '.join(map(repr, own)) or 'none'}"
-        return ParameterError(f"unknown Param {name!r}{hint}")
 
     def _canonicalize(
         self, objective: Expr | None, constraints: tuple[Constr, ...], sense: int, values: Any
@@ -253,16 +228,16 @@ class ModelBuilder:
     ) -> None:
         before = dict(self.__dict__)
         roots = _roots(objective, constraints)
-        variables = _distinct([v for root in roots for v in root.variables], "variables")
-        parameters = _distinct([p for root in roots for p in root.parameters], "Params")
+        variables = distinct([v for root in roots for v in root.variables], "variables")
+        parameters = distinct([p for root in roots for p in root.parameters], "Params")
         clash = {v.name for v in variables} & {p.name for p in parameters}
         if clash:
             raise ModelError(f"a variable and a Param share the name {clash.pop()!r}")
-        _label(variables, self)
+        label(variables, self)
         self._objective, self._constraints, self._sense = objective, constraints, sense
         self._variables, self._parameters = variables, parameters
         self._problem, self._kept, self._short = None, {}, None
-        self._unbounded = _bound_only(roots, constraints)
+        self._unbounded = bound_only(roots, constraints)
         try:
             if check_objective and objective is not None:
                 self._canonicalize(objective, (), sense, None)
@@ -270,7 +245,7 @@ class ModelBuilder:
                 self._canonicalize(None, (check_constraint,), sense, None)
         except Exception:
             self.__dict__.update(before)
-            _label(self._variables, self)
+            label(self._variables, self)
             raise
         for v in before["_variables"]:
             v._models.discard(self)
@@ -287,7 +262,7 @@ class ModelBuilder:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, _problem=None, _kept={}, _short=None)
-        self._unbounded = _bound_only(_roots(self._objective, self._constraints), self._constraints)
+        self._unbounded = bound_only(_roots(self._objective, self._constraints), self._constraints)
         self._own()
 
     # the model as mathematics
@@ -337,58 +312,3 @@ def _roots(objective: Expr | None, constraints: tuple[Constr, ...]) -> list[Expr
 
 def _size(leaf: Expr) -> str:
     return "×".join(map(str, leaf.shape)) or "scalar"
-
-
-def _distinct(leaves: list[Any], kind: str) -> tuple[Any, ...]:
-    """The leaves, each once; two with one name are refused."""
-    unique = list({id(leaf): leaf for leaf in leaves}.values())
-    names = [leaf.name for leaf in unique if leaf.name is not None]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise ModelError(f"two different {kind} have the name {twice!r} in one model")
-    return tuple(unique)
-
-
-def _label(variables: tuple[Var, ...], model: ModelBuilder) -> None:
-    """Name the unnamed x1, x2, ..., in the order of the model; those that other models have named keep their names."""
-
-    def named_elsewhere() -> list[Var]:
-        return [v for v in variables if v.name is None and any(other is not model for other in v._models)]
-
-    def names() -> list[str]:
-        return [v.name for v in variables if v.name is not None] + [v._label for v in named_elsewhere()]
-
-    if len(set(names())) < len(names()):
-        gc.collect()  # a model that nobody can reach any more has named nothing
-    kept, used = named_elsewhere(), set(names())
-    if len(used) < len(names()):
-        twice = next(name for name in names() if names().count(name) > 1)
-        raise ModelError(
-            f"two variables have the name {twice!r} in one model, of which other models gave one to a variable without"
-            ' a name: make it with a name of its own, as in Var("U", ...)'
-        )
-    number = 0
-    for v in variables:
-        if v.name is None and not any(v is other for other in kept):
-            number += 1
-            while f"x{number}" in used:
-                number += 1
-            v._label = f"x{number}"
-
-
-def _bound_only(roots: list[Expr], constraints: tuple[Constr, ...]) -> frozenset[int]:
-    """The parameters that only ever stand as bounds, where infinity has a meaning."""
-    bounds = {id(side) for c in constraints for side in (c.lhs, c.rhs)}
-    inner: set[int] = set()
-    seen: set[int] = set()
-    stack = [root for root in roots if root.args]
-    while stack:
-        node = stack.pop()
-        if id(node) in seen:
-            continue
-        seen.add(id(node))
-        for i, arg in enumerate(node.args):
-            if isinstance(arg, Param):
-                (bounds if i in operation_of(node).bounds else inner).add(id(arg))
-            stack.append(arg)
-    return frozenset(bounds - inner)

@@ -1,0 +1,102 @@
+"""Convolution and correlation of plain arrays, NumPy's or JAX's, with zeros outside, and the adjoint."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from admm_jax.operators.correlation import correlate_lax, reversed_taps
+
+Shape = tuple[int, ...]
+
+
+def out_shape(x: Shape, k: Shape, mode: str) -> Shape:
+    """The shape of the result, for an image of shape `x` and a kernel of shape `k`."""
+    if mode == "same":
+        return x
+    sign = 1 if mode == "full" else -1
+    return tuple(n + sign * (p - 1) for n, p in zip(x, k, strict=True))
+
+
+def _start(k: Shape, mode: str, flip: bool) -> Shape:
+    """Where the result begins in the full one, for a kernel of this shape; `flip` is true of a convolution."""
+    if mode == "full":
+        return (0,) * len(k)
+    if mode == "valid":
+        return tuple(p - 1 for p in k)
+    return tuple((p - 1) // 2 if flip else p // 2 for p in k)
+
+
+def inward(x: Any, k: Any, axes: Shape, xp: Any) -> tuple[Any, Any]:
+    """x and k with the convolved axes as the last ones."""
+    last = tuple(range(-len(axes), 0))
+    if axes != tuple(range(x.ndim - len(axes), x.ndim)):
+        x = xp.moveaxis(x, axes, last)
+    return x, k if k.ndim == len(axes) else xp.moveaxis(k, axes, last)
+
+
+def outward(x: Any, axes: Shape, xp: Any) -> Any:
+    """The inverse of `inward`, of a result."""
+    return xp.moveaxis(x, tuple(range(-len(axes), 0)), axes)
+
+
+def windows(x: Any, k: Any, d: int, xp: Any) -> Any:
+    """out[i] = sum_a k[a] x[i + a] along the last d axes, wherever the kernel lies inside x."""
+    if xp is not np:
+        return correlate_lax(x, k, ((0, 0),) * d)
+    kernel = k.shape[k.ndim - d :]
+    shape = tuple(n - p + 1 for n, p in zip(x.shape[x.ndim - d :], kernel, strict=True))
+    out = np.zeros((*x.shape[: x.ndim - d], *shape))
+    for a in np.ndindex(*kernel):
+        tap = k[(..., *a)]
+        window = tuple(slice(i, i + n) for i, n in zip(a, shape, strict=True))
+        out += (tap if tap.ndim == 0 else tap.reshape(tap.shape + (1,) * d)) * x[(..., *window)]
+    return out
+
+
+def _around(x: Any, d: int, pads: Any, xp: Any) -> Any:
+    return xp.pad(x, [(0, 0)] * (x.ndim - d) + list(pads))
+
+
+def convolve(x: Any, k: Any, mode: str, flip: bool, xp: Any) -> Any:
+    """The convolution or correlation of plain arrays, along the last axes of x.
+
+    Args:
+        x: (..., m, n).
+        k: (p, q), or with as many axes as x where each slice has its own, see `convolve_along`.
+        mode: "full", "same" or "valid".
+        flip: True for the convolution, false for the correlation.
+        xp: numpy or jax.numpy.
+    """
+    return convolve_along(x, k, k.ndim, mode, flip, xp)
+
+
+def convolve_along(x: Any, k: Any, d: int, mode: str, flip: bool, xp: Any) -> Any:
+    """`convolve` along the last `d` axes."""
+    image, own = x.shape[x.ndim - d :], k.shape[k.ndim - d :]
+    shape, start = out_shape(image, own, mode), _start(own, mode, flip)
+    kernel = reversed_taps(k, d) if flip else k
+    if x.ndim == d and x.size < k.size:  # the full convolution commutes: let the smaller array be the one that is slid
+        x, kernel = reversed_taps(kernel, d), reversed_taps(x, d)
+    padded = _around(x, d, [(p - 1, p - 1) for p in kernel.shape[kernel.ndim - d :]], xp)
+    full = windows(padded, kernel, d, xp)
+    return full[(..., *(slice(s, s + n) for s, n in zip(start, shape, strict=True)))]
+
+
+def convolve_adjoint(y: Any, k: Any, x_shape: Shape, mode: str, flip: bool, xp: Any) -> Any:
+    """The adjoint of `convolve_along` as a linear map of x.
+
+    Args:
+        y: Of the shape of the result.
+        k: (p, q), or with one for each slice.
+        x_shape: (m, n), of a slice.
+        mode: As of `convolve`.
+        flip: As of `convolve`.
+        xp: numpy or jax.numpy.
+    """
+    d = len(x_shape)
+    own = k.shape[k.ndim - d :]
+    start, full = _start(own, mode, flip), out_shape(x_shape, own, "full")
+    pad = [(s, n - s - m) for s, n, m in zip(start, full, y.shape[y.ndim - d :], strict=True)]
+    return windows(_around(y, d, pad, xp), k if flip else reversed_taps(k, d), d, xp)

@@ -35,7 +35,7 @@ from admm_jax.operators.convolution_forms import CircularConvolution
 from admm_jax.operators.fourier import fast_size
 from admm_jax.operators.window import Window
 from admm_jax.problem import Chain, LinearMap, Penalty, Point, Problem, Quadratic
-from admm_jax.prox.framed import DiagonalQuadratic, Framed, Observed, crop, pad, see, unsee
+from admm_jax.prox.framed import EAGER, DiagonalQuadratic, Framed, Observed, crop, pad, see, unsee
 from admm_jax.pytree import replace
 
 Periods = Shape  # of the frame
@@ -216,13 +216,13 @@ def surrogate(problem: Problem) -> Problem:
 
 
 def ratios(decoupled: Problem, rho: Array) -> tuple[Array, ...]:
-    """rho_j / rho of each split: 1 for those on the image, and what suits its curvature for a loss."""
+    """(first, last) rho_j / rho of each split: 1 for those on the image, and what suits its curvature for a loss."""
     out = []
     for penalty in decoupled.penalties:
-        own = jnp.ones_like(rho)
+        own = jnp.ones(2, rho.dtype)
         if penalty.map.identity_on is None:
             suited = penalty.function.suited_rho  # pyright: ignore[reportAttributeAccessIssue]
-            own = jnp.where(suited > 0, suited / rho, 1).astype(rho.dtype)
+            own = jnp.where(suited > 0, suited / rho * jnp.asarray([EAGER, 1.0]), 1).astype(rho.dtype)
         out.append(own)
     return tuple(out)
 

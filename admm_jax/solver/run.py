@@ -127,10 +127,12 @@ def begin(
     fresh = current = replace(first, ratios=x_update.ratios(inner, rho))
     if state is not None:
         entered = scaling.enter_state(state)
-        going_on = replace(entered, factor=fresh.factor, rho=rho, iteration=fresh.iteration, ratios=fresh.ratios)
+        ratios = tuple(jnp.stack([ratio[1], ratio[1]]) for ratio in fresh.ratios)  # the data are fitted already
+        going_on = replace(entered, factor=fresh.factor, rho=rho, iteration=fresh.iteration, ratios=ratios)
         current = select(state.iteration > 0, going_on, fresh)
     infinity, point = jnp.full((), jnp.inf, dtype), x_update.shown(problem, current.x)
     lifted_duals = tuple(jnp.zeros_like(p) for p in duals_of(problem, current))
+    early = plan.first_check // 2  # an estimate that is near 1e-2 there is what many ask for
     units = replace(initial_units(problem, data), **assumed_range(told, plan, settings, scaling))
     return Run(
         state=current,
@@ -144,7 +146,7 @@ def begin(
         primal_residual=infinity,
         dual_residual=infinity,
         start_rho=rho,
-        next_check=jnp.asarray(plan.first_check, jnp.int32),
+        next_check=jnp.where(settings.by_estimate & plan.decoupled, early, plan.first_check).astype(jnp.int32),
         checks=jnp.zeros((), jnp.int32),
         polish_at=jnp.asarray(plan.first_polish, jnp.int32),
         raw_objective=infinity,

@@ -17,6 +17,7 @@ from admm_jax.solver.vectors import add, add_scaled, dot, dtype_of
 TV_PENALTY = 40.0
 IMPULSES = 997  # the mean eigenvalue is that of the columns of Q at every so many pixels
 RHO_RANGE = 1e8  # rho stays within this factor of its start
+EAGER_STEPS = 5  # for which splits keep the ratio that they begin with; measured with `prox.framed.EAGER`
 
 
 @pytree_dataclass
@@ -25,7 +26,7 @@ class State:
 
     z_j splits A_j x + b_j; y_j is the unscaled dual, y_j in dg_j(z_j); `fields` are the Chambolle dual fields of the
     TV terms (zero-size for other terms); `factor` belongs to the current rho. Splits have penalty parameters of their
-    own, rho times their `ratios`, where there are any.
+    own, rho times their `ratios`, where there are any: each (first, last), see `rhos_of`.
     """
 
     x: Point
@@ -39,10 +40,15 @@ class State:
 
 
 def rhos_of(problem: Problem, state: State) -> tuple[Array, ...]:
-    """The penalty parameter of each split."""
+    """The penalty parameter of each split: rho max(last, first min(1, (EAGER_STEPS / iteration)^3)).
+
+    A constant rho is what the convergence of ADMM is proved for, and so it is after some iterations.
+    """
     if not state.ratios:
         return (state.rho,) * len(problem.penalties)
-    return tuple(state.rho * ratio for ratio in state.ratios)
+    late = jnp.maximum(state.iteration, EAGER_STEPS).astype(state.rho.dtype)
+    eager = (EAGER_STEPS / late) ** 3
+    return tuple(state.rho * jnp.maximum(ratio[1], ratio[0] * eager) for ratio in state.ratios)
 
 
 def offset_of(penalty_map_shape: tuple[int, ...], offset: Array, dtype: jnp.dtype) -> Array:

@@ -87,7 +87,7 @@ class XUpdate(Protocol):
         ...
 
     def ratios(self, iterated: Problem, rho: Array) -> tuple[Array, ...]:
-        """rho_j / rho of each split; empty where all are one."""
+        """(first, last) rho_j / rho of each split, of shape (2,) (see `state.rhos_of`); empty where all are one."""
         ...
 
     def workspace(self, problem: Problem, dtype: jnp.dtype, scaling: Scaling | None = None) -> Workspace:

@@ -50,7 +50,7 @@ model.setObjective(lam * admm.tv2d(U) + 0.5 * fit)
 
 # %%
 @jax.jit
-def step(lam, before, iterations=10):
+def step(lam, before, iterations):
     return model.solve({"lam": lam}, init=before, max_iterations=iterations)
 
 
@@ -59,7 +59,7 @@ shapes = jax.eval_shape(lambda: model.solve({"lam": lam_0}))
 nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
 
 start = time.perf_counter()
-jax.block_until_ready(step(lam_0, nothing))
+jax.block_until_ready(step(lam_0, nothing, 10))
 print(f"the first step, with compiling: {time.perf_counter() - start:.1f} s")
 
 # %% [markdown]
@@ -72,7 +72,7 @@ print(f"the first step, with compiling: {time.perf_counter() - start:.1f} s")
 solution, seen = nothing, []
 start = time.perf_counter()
 while len(seen) < 60:
-    before, solution = solution, step(lam_0, solution)
+    before, solution = solution, step(lam_0, solution, 10)
     moved = 255 * float(jnp.max(jnp.abs(solution[U] - before[U])))
     seen.append((moved, float(solution.gap), float(learn.psnr(solution[U], photo))))
     if moved < 1:
@@ -108,7 +108,7 @@ _ = axes[0].set_title("largest change in ten iterations", fontsize="medium")
 value, solution, trace = jnp.float32(100 * sigma**2), nothing, []
 start = time.perf_counter()
 for _ in range(20):
-    solution = step(value, solution)
+    solution = step(value, solution, 10)
     residual = admm.conv2d(solution[U], kernel, boundary="reflect") - B
     excess = float(jnp.mean(residual**2)) / sigma**2
     trace.append((float(value) / sigma**2, excess, float(learn.psnr(solution[U], photo))))

@@ -26,8 +26,6 @@
 # %%
 import time
 
-import jax
-import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 import optax
@@ -101,22 +99,20 @@ figure = plot.images([photo, B, found.solution[U]], titles, zoom=(10, 30, 32, 32
 # %%
 cut = np.s_[10:50, 40:80]
 model, U = deblurring((40, 40))
-small, seen = photo[cut], observe(photo[cut])
+pair = {"B": observe(photo[cut]), "truth": photo[cut]}
 
 
-@jax.jit
-def slope(log_lam):
-    def loss(t):
-        return jnp.mean((model.solve({"lam": jnp.exp(t), "B": seen})[U] - small) ** 2)
-
-    return jax.jvp(loss, (log_lam,), (jnp.ones_like(log_lam),))
+def look(lam):
+    """A search of one evaluation: the error at lam, and its slope."""
+    step = learn.search(model, "lam", learn.MSE(U), pair, start=lam, max_evaluations=1).history[0]
+    return step.criterion, step.slope
 
 
-near = np.log(7.3 * sigma**2) + np.linspace(-0.1, 0.1, 41, dtype=np.float32)
-values, slopes = np.array([slope(jnp.asarray(t)) for t in near]).T
+near = 9 * sigma**2 * np.exp(np.linspace(-0.1, 0.1, 41))
+values, slopes = np.array([look(lam) for lam in near]).T
 fig, axes = plt.subplots(1, 2, figsize=(10, 3), layout="constrained")
-axes[0].plot(np.exp(near), values)
-axes[1].step(np.exp(near), slopes, where="mid")
+axes[0].plot(near, values)
+axes[1].step(near, slopes, where="mid")
 axes[1].axhline(0, color="0.8")
 axes[0].set(xlabel="lam", ylabel="mean squared error")
 for ax in axes:
@@ -124,7 +120,7 @@ for ax in axes:
 _ = axes[1].set(xlabel="lam", ylabel="slope in log lam")
 
 # %% [markdown]
-# `model.diagnose({"lam": lam, "B": seen}, along=["lam"])` tells what a derivative rests on: whether the solve has
+# `model.diagnose({"lam": lam, "B": image}, along=["lam"])` tells what a derivative rests on: whether the solve has
 # converged, whether the flat regions are settled, how exactly the linear system behind the derivative was solved, and
 # how far the next kink is.
 

@@ -94,8 +94,8 @@ figure = plot.images([photo, B, found.solution[U]], titles, zoom=(10, 30, 32, 32
 # ## Kinks, and how far a derivative can be trusted
 # Along the path, flat regions of the image merge and split. $U(\lambda)$ is linear in between, and its slope jumps
 # where they do. In a large image there are so many that the curve looks smooth. A closer look at 40 x 40 pixels and a
-# few per cent of $\lambda$ shows the pieces, and that the curve has small minima of its own. That is why `search` keeps a
-# bracket and does not trust a single slope.
+# few per cent of $\lambda$ shows the pieces, and that the curve has small minima of its own. That is why `search` keeps
+# a bracket and does not trust a single slope.
 
 # %%
 cut = np.s_[10:50, 40:80]

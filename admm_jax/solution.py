@@ -130,7 +130,8 @@ class Solution:
         if not np.isfinite(self.gap):
             return "none was found"
         low, high = (float(end) for end in np.asarray(self.range))
-        among = f", among values from {low:.4g} to {high:.4g}" if np.isfinite(low) or np.isfinite(high) else ""
+        ends = [f"{word} {end:.4g}" for word, end in (("from", low), ("to", high)) if np.isfinite(end)]
+        among = f", among values {' '.join(ends)}" if ends else ""
         return f"{float(self.gap):.1e} (relative{among})"
 
     def _remedy(self) -> str:

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from admm_jax.problem import Penalty, Point, Problem
-from admm_jax.pytree import pytree_dataclass
+from admm_jax.pytree import pytree_dataclass, static
 from admm_jax.solver.plan import Plan
 from admm_jax.solver.regions import Regions, find_regions
 from admm_jax.solver.rewrite import lift
@@ -44,10 +44,16 @@ class Reading:
 
 @pytree_dataclass
 class Space:
-    """T for one variable: its regions (None without a total variation) and the entries that are held."""
+    """T for one variable: its regions (None without a total variation) and the entries that are held.
+
+    `edges`: which edges are flat, (number of axes, *shape), and None without a total variation; `axes`: those that have
+    edges.
+    """
 
     regions: Regions | None
     held: Array
+    edges: Array | None = None
+    axes: tuple[int, ...] = static(default=())
 
     def __call__(self, v: Array) -> Array:
         """The orthogonal projection onto T."""
@@ -163,8 +169,11 @@ def spaces(problem: Problem, direct: tuple[bool, ...], readings: tuple[Reading, 
     out = {}
     for name in {*flats, *held}:
         pinned = held.get(name, jnp.zeros(shapes[name], bool))
-        regions = find_regions(*flats[name]) if name in flats else None
-        out[name] = Space(regions, pinned if regions is None else regions.any(pinned))
+        if name not in flats:
+            out[name] = Space(None, pinned)
+            continue
+        regions = find_regions(*flats[name])
+        out[name] = Space(regions, regions.any(pinned), *flats[name])
     return out
 
 

@@ -13,11 +13,12 @@ import jax.numpy as jnp
 import jax.scipy.linalg as jsl
 from jax import Array
 
-from admm_jax.derivative.active import project
+from admm_jax.derivative.active import Space, project
 from admm_jax.derivative.conditions import Linearised, adjoint, complement, forward, hessian, mean_eigenvalue
+from admm_jax.operators.base import Operator
 from admm_jax.problem import Point
 from admm_jax.solver.linear import conjugate_gradients
-from admm_jax.solver.regions import region_curvature
+from admm_jax.solver.regions import find_regions, region_curvature
 from admm_jax.solver.rewrite import flatten, unflatten
 from admm_jax.solver.vectors import add, add_scaled, dtype_of, subtract
 
@@ -27,6 +28,7 @@ FLOOR = {8: 1e-11, 4: 1e-6}  # of the residual, relative, by the width of the dt
 # Where a step costs two pairs of transforms, and the solution is known to no more: relative to the accuracy that is
 # wanted of the derivative.
 ROUGH_SHARE = {8: 3e-4, 4: 0.1}
+RIGID = 20.0  # times the mean curvature of the quadratics: edges that are stiffer move as one in the coarse space
 
 
 def augmented_hessian(system: Linearised, t: Point) -> Point:
@@ -112,9 +114,11 @@ def _preconditioner(system: Linearised, *, by_size: bool) -> Callable[[Point], P
 
     Isotropic total variation cannot do without: its curvatures w / |D x| are of all sizes. Other models need it only
     where many steps are made, for it takes time to compile: with `by_size` the curvature of the quadratics is estimated
-    from the size of each region (`region_curvature`), else one number stands for it, where there are norms.
+    from the size of each region (`region_curvature`), and edges that are almost flat have a space of their own
+    (`_coarse`); else one number stands for it, where there are norms.
     """
     weights: dict[str, Array] = {}
+    coarse: dict[str, Callable[[Array], Array]] = {}
     for penalty, reading, is_direct in zip(system.problem.penalties, system.readings, system.direct, strict=True):
         if not is_direct or not penalty.function.unbounded_curvature:
             continue
@@ -124,7 +128,12 @@ def _preconditioner(system: Linearised, *, by_size: bool) -> Callable[[Point], P
         diagonal = chain.ops[0].gram_diagonal(curvature) if chain.ops else curvature
         if diagonal is None:
             continue
-        weights[chain.variable] = weights.get(chain.variable, jnp.zeros_like(diagonal)) + diagonal
+        name = chain.variable
+        weights[name] = weights.get(name, jnp.zeros_like(diagonal)) + diagonal
+        space = system.space.get(name)
+        edges = space.edges if by_size and space is not None else None
+        if space is not None and edges is not None and curvature.shape == edges.shape:
+            coarse[name] = _coarse(system, name, space, edges, curvature, chain.ops[0])
     scales: dict[str, Array] = {}
     for name, space in system.space.items():
         if by_size and space.regions is not None:
@@ -137,7 +146,41 @@ def _preconditioner(system: Linearised, *, by_size: bool) -> Callable[[Point], P
         return lambda r: r
     # zero is the curvature of a variable, or a region, that no quadratic sees
     scales = {name: jnp.where(scale > 0, scale, 1) for name, scale in scales.items()}
-    return lambda r: {name: value / scales[name] if name in scales else value for name, value in r.items()}
+
+    def precondition(r: Point) -> Point:
+        fine = {name: value / scales[name] if name in scales else value for name, value in r.items()}
+        return {name: value + coarse[name](r[name]) if name in coarse else value for name, value in fine.items()}
+
+    return precondition
+
+
+def _coarse(
+    system: Linearised, name: str, space: Space, flat: Array, curvature: Array, difference: Operator
+) -> Callable[[Array], Array]:
+    """r -> P C^T diag(c)^-1 C P r, C the means over regions that edges which are flat, or almost, hold together.
+
+    An edge with |D x| near zero is a spring of stiffness w / |D x|. What stiff springs hold moves as one, and many
+    steps of conjugate gradients go by until all of it has moved, unless the preconditioner knows it as one: an additive
+    correction by a coarse space (Nicolaides 1987). With it, photographs under isotropic total variation take a third
+    to a fifth of the steps.
+
+    Args:
+        system: The linear system.
+        name: The variable.
+        space: Its T; r is in it, and so is the result.
+        flat: Which edges are, (number of axes, *shape).
+        curvature: Of the norm along each edge, of the shape of `flat`.
+        difference: D, from the variable to its edges.
+    """
+    rigid = flat | (curvature > RIGID * mean_eigenvalue(system))
+    found = find_regions(rigid, space.axes)
+    labels = found.labels.reshape(system.x[name].shape)
+    across = difference(labels.astype(curvature.dtype)) != 0
+    between = difference.gram_diagonal(jnp.where(across, curvature, 0))
+    assert between is not None  # as it was of the curvature itself
+    scale = region_curvature(system.problem, system.x, name)(found) + found.mean(between)
+    scale = jnp.where(scale > 0, scale, 1)
+    return lambda r: space(found.mean(r) / scale)
 
 
 def rough(system: Linearised, push: Point, *, steps: Array, tol: float) -> Point:

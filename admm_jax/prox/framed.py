@@ -12,7 +12,7 @@ from admm_jax.prox.base import Function
 from admm_jax.prox.functions import ClosedForm
 from admm_jax.pytree import pytree_dataclass, static
 
-# rho of a loss, relative to its curvature: .05 to .1 are the fastest on photographs under camera kernels, in the end. In
+# rho of a loss, relative to its curvature: .05 to .1 are the fastest on photographs under camera kernels in the end. In
 # the first iterations the data are to be fitted: with EAGER times as much the scene is within .02 dB of its limit after
 # 8 to 16 iterations in the place of 20 to 30, and the gap falls as fast.
 LOSS_RATIO = 0.07

@@ -22,6 +22,7 @@ DENSE_VARIABLES = 400  # above it one factorisation costs more than a handful of
 SMALLEST_IMAGE = 20  # pixels
 LATER_VARIABLES = 1000  # up to there a solve with matrices takes over where iterating has not arrived
 LATER_FROM = 500  # iterations: a Newton step costs some hundred of them
+ADRIFT_RHO_TOLERANCE = 5.0  # of a model without quadratics, which say how large rho should be at the start
 DENSE_RHO_TOLERANCE = 3.0  # a new factor is cheap, and the x-update exact
 DENSE_ENTRIES = 4_000_000  # entries of all matrices together: 32 MB in float64
 # isotropic TV on 256² pixels is brought to 1e-6 by 475 iterations, in 5 s; polishing it, to 4e-12, takes 66
@@ -104,7 +105,8 @@ def make_plan(problem: Problem, own: Solve | None = None) -> Plan:
     x_update = ConjugateGradients() if own is None else Preconditioned(function=own)
     isotropic = any(regions.is_isotropic(penalty) for penalty in problem.penalties)
     below = ISOTROPIC_POLISH_BELOW if isotropic else Plan.polish_below
-    return polishing(Plan(x_update, polish_below=below), problem)
+    tolerance = Plan.rho_tolerance if problem.quadratics else ADRIFT_RHO_TOLERANCE
+    return polishing(Plan(x_update, polish_below=below, rho_tolerance=tolerance), problem)
 
 
 def matrices_fit(problem: Problem) -> bool:

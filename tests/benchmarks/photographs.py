@@ -28,6 +28,7 @@ import admm_jax as admm
 
 SCICO = Path(__file__).parent / "peers" / "photograph_with_scico.py"
 OPTIONS: dict[str, dict[str, Any]] = {
+    "estimate 1e-2": {"tol": 1e-2, "stop": "estimate"},
     "estimate 1e-3": {"tol": 1e-3, "stop": "estimate"},
     "certified 1e-2": {"tol": 1e-2},
     "certified 1e-3": {"tol": 1e-3},

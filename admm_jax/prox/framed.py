@@ -34,8 +34,9 @@ class DiagonalQuadratic(ClosedForm):
 
     @property
     def suited_rho(self) -> Array:
-        """The penalty parameter that suits it, relative to the mean of c where it is not zero."""
-        return LOSS_RATIO * (jnp.sum(self.curvature) / jnp.maximum(jnp.sum(self.curvature > 0), 1))
+        """The penalty parameters that suit it, (first, last): relative to the mean of c where it is not zero."""
+        mean = jnp.sum(self.curvature) / jnp.maximum(jnp.sum(self.curvature > 0), 1)
+        return jnp.asarray([EAGER, 1.0]) * LOSS_RATIO * mean
 
 
 @pytree_dataclass
@@ -45,7 +46,7 @@ class Observed:
     Args:
         function: g.
         ops: S, after the frame is cut out.
-        suited_rho: the penalty parameter that suits it, a scalar.
+        suited_rho: the penalty parameter that suits it, a scalar: from the first iteration to the last.
         frame: the first rows and columns that g can see.
     """
 

@@ -35,7 +35,7 @@ from admm_jax.operators.convolution_forms import CircularConvolution
 from admm_jax.operators.fourier import fast_size
 from admm_jax.operators.window import Window
 from admm_jax.problem import Chain, LinearMap, Penalty, Point, Problem, Quadratic
-from admm_jax.prox.framed import EAGER, DiagonalQuadratic, Framed, Observed, crop, pad, see, unsee
+from admm_jax.prox.framed import DiagonalQuadratic, Framed, Observed, crop, pad, see, unsee
 from admm_jax.pytree import replace
 
 Periods = Shape  # of the frame
@@ -222,7 +222,7 @@ def ratios(decoupled: Problem, rho: Array) -> tuple[Array, ...]:
         own = jnp.ones(2, rho.dtype)
         if penalty.map.identity_on is None:
             suited = penalty.function.suited_rho  # pyright: ignore[reportAttributeAccessIssue]
-            own = jnp.where(suited > 0, suited / rho * jnp.asarray([EAGER, 1.0]), 1).astype(rho.dtype)
+            own = (own * jnp.where(suited > 0, suited / rho, 1)).astype(rho.dtype)
         out.append(own)
     return tuple(out)
 

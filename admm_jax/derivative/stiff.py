@@ -18,7 +18,7 @@ from admm_jax.derivative.conditions import Linearised, adjoint, complement, forw
 from admm_jax.operators.base import Operator
 from admm_jax.problem import Point
 from admm_jax.solver.linear import conjugate_gradients
-from admm_jax.solver.regions import find_regions, region_curvature
+from admm_jax.solver.regions import Regions, find_regions, region_curvature
 from admm_jax.solver.rewrite import flatten, unflatten
 from admm_jax.solver.vectors import add, add_scaled, dtype_of, subtract
 
@@ -119,6 +119,11 @@ def _preconditioner(system: Linearised, *, by_size: bool) -> Callable[[Point], P
     """
     weights: dict[str, Array] = {}
     coarse: dict[str, Callable[[Array], Array]] = {}
+    of_regions = {
+        name: region_curvature(system.problem, system.x, name)
+        for name, space in system.space.items()
+        if by_size and space.regions is not None
+    }
     for penalty, reading, is_direct in zip(system.problem.penalties, system.readings, system.direct, strict=True):
         if not is_direct or not penalty.function.unbounded_curvature:
             continue
@@ -130,14 +135,14 @@ def _preconditioner(system: Linearised, *, by_size: bool) -> Callable[[Point], P
             continue
         name = chain.variable
         weights[name] = weights.get(name, jnp.zeros_like(diagonal)) + diagonal
-        space = system.space.get(name)
-        edges = space.edges if by_size and space is not None else None
-        if space is not None and edges is not None and curvature.shape == edges.shape:
-            coarse[name] = _coarse(system, name, space, edges, curvature, chain.ops[0])
+        flat = system.space[name].edges if name in of_regions else None
+        if flat is not None and curvature.shape == flat.shape:
+            rigid = flat | (curvature > RIGID * mean_eigenvalue(system))
+            coarse[name] = _coarse(system.space[name], rigid, curvature, chain.ops[0], of_regions[name])
     scales: dict[str, Array] = {}
     for name, space in system.space.items():
-        if by_size and space.regions is not None:
-            scales[name] = region_curvature(system.problem, system.x, name)(space.regions)
+        if name in of_regions and space.regions is not None:
+            scales[name] = of_regions[name](space.regions)
         elif name in weights:
             scales[name] = mean_eigenvalue(system)
         if name in weights:
@@ -155,7 +160,7 @@ def _preconditioner(system: Linearised, *, by_size: bool) -> Callable[[Point], P
 
 
 def _coarse(
-    system: Linearised, name: str, space: Space, flat: Array, curvature: Array, difference: Operator
+    space: Space, rigid: Array, curvature: Array, difference: Operator, of_regions: Callable[[Regions], Array]
 ) -> Callable[[Array], Array]:
     """r -> P C^T diag(c)^-1 C P r, C the means over regions that edges which are flat, or almost, hold together.
 
@@ -165,20 +170,18 @@ def _coarse(
     to a fifth of the steps.
 
     Args:
-        system: The linear system.
-        name: The variable.
-        space: Its T; r is in it, and so is the result.
-        flat: Which edges are, (number of axes, *shape).
-        curvature: Of the norm along each edge, of the shape of `flat`.
+        space: T of the variable; r is in it, and so is the result.
+        rigid: Which edges are flat, or almost, (number of axes, *shape).
+        curvature: Of the norm along each edge, of the shape of `rigid`.
         difference: D, from the variable to its edges.
+        of_regions: The curvature of the quadratics on regions (`region_curvature`).
     """
-    rigid = flat | (curvature > RIGID * mean_eigenvalue(system))
     found = find_regions(rigid, space.axes)
-    labels = found.labels.reshape(system.x[name].shape)
+    labels = found.labels.reshape(rigid.shape[1:])
     across = difference(labels.astype(curvature.dtype)) != 0
     between = difference.gram_diagonal(jnp.where(across, curvature, 0))
     assert between is not None  # as it was of the curvature itself
-    scale = region_curvature(system.problem, system.x, name)(found) + found.mean(between)
+    scale = of_regions(found) + found.mean(between)
     scale = jnp.where(scale > 0, scale, 1)
     return lambda r: space(found.mean(r) / scale)
 

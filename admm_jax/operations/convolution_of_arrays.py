@@ -59,21 +59,17 @@ def _around(x: Any, d: int, pads: Any, xp: Any) -> Any:
     return xp.pad(x, [(0, 0)] * (x.ndim - d) + list(pads))
 
 
-def convolve(x: Any, k: Any, mode: str, flip: bool, xp: Any) -> Any:
-    """The convolution or correlation of plain arrays, along the last axes of x.
+def convolve_along(x: Any, k: Any, d: int, mode: str, flip: bool, xp: Any) -> Any:
+    """The convolution or correlation of plain arrays, along the last d axes of x.
 
     Args:
         x: (..., m, n).
-        k: (p, q), or with as many axes as x where each slice has its own, see `convolve_along`.
+        k: (p, q), or with as many axes as x where each slice has its own.
+        d: How many axes.
         mode: "full", "same" or "valid".
         flip: True for the convolution, false for the correlation.
         xp: numpy or jax.numpy.
     """
-    return convolve_along(x, k, k.ndim, mode, flip, xp)
-
-
-def convolve_along(x: Any, k: Any, d: int, mode: str, flip: bool, xp: Any) -> Any:
-    """`convolve` along the last `d` axes."""
     image, own = x.shape[x.ndim - d :], k.shape[k.ndim - d :]
     shape, start = out_shape(image, own, mode), _start(own, mode, flip)
     kernel = reversed_taps(k, d) if flip else k
@@ -91,8 +87,8 @@ def convolve_adjoint(y: Any, k: Any, x_shape: Shape, mode: str, flip: bool, xp: 
         y: Of the shape of the result.
         k: (p, q), or with one for each slice.
         x_shape: (m, n), of a slice.
-        mode: As of `convolve`.
-        flip: As of `convolve`.
+        mode: As of `convolve_along`.
+        flip: As of `convolve_along`.
         xp: numpy or jax.numpy.
     """
     d = len(x_shape)

@@ -82,7 +82,7 @@ class Teller:
     A warning runs long after the line that asked for the derivative, from within JAX: it is shown at the user's line
     where `solve` was called (traced, within `jit`), and begins with the model.
 
-    `complaint` says what there is to say of the call's arguments, None for nothing.
+    `complaint` says what there is to say of the call's arguments, which are NumPy's, None for nothing.
     """
 
     def __init__(self, complaint: Callable[..., str | None]) -> None:
@@ -90,8 +90,13 @@ class Teller:
         self.lock = threading.Lock()
         self.told: set[tuple[int, str]] = set()
 
-    def __call__(self, mode: str, program: np.ndarray, *args: object) -> None:
-        """Warn, if there is something to say and it is the first time."""
+    def __call__(self, mode: str, program: Array, *args: Array) -> None:
+        """Warn, if there is something to say and it is the first time.
+
+        Meanwhile the program that called it holds a thread of XLA's. A comparison of JAX's arrays would be a program
+        of its own and wait for a thread, for ever where there is no other one: NumPy's arrays are compared instead.
+        """
+        program, *args = jax.tree.map(np.asarray, (program, *args))
         text, number = self.complaint(*args), int(program)
         key = number, (mode if number <= 0 else "")
         with self.lock:

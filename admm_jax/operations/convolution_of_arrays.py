@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from admm_jax.operators.correlation import correlate_lax, reversed_taps
+from admm_jax.operators.fourier import fast_size
 
 Shape = tuple[int, ...]
+MANY_TAPS = 64  # from which on transforms are faster: 64² and 512² pixels, NumPy and XLA on two cores
 
 
 def out_shape(x: Shape, k: Shape, mode: str) -> Shape:
@@ -43,9 +46,13 @@ def outward(x: Any, axes: Shape, xp: Any) -> Any:
 
 def windows(x: Any, k: Any, d: int, xp: Any) -> Any:
     """out[i] = sum_a k[a] x[i + a] along the last d axes, wherever the kernel lies inside x."""
-    if xp is not np:
-        return correlate_lax(x, k, ((0, 0),) * d)
     kernel = k.shape[k.ndim - d :]
+    many = math.prod(kernel) >= MANY_TAPS and all(xp.issubdtype(a.dtype, np.floating) for a in (x, k))
+    if xp is not np:
+        return _by_transforms(x, k, d, xp) if many else correlate_lax(x, k, ((0, 0),) * d)
+    if many:
+        out = _by_transforms(x, k, d, np)
+        return np.maximum(out, 0) if np.all(x >= 0) and np.all(k >= 0) else out  # of photons, say: none is negative
     shape = tuple(n - p + 1 for n, p in zip(x.shape[x.ndim - d :], kernel, strict=True))
     out = np.zeros((*x.shape[: x.ndim - d], *shape))
     for a in np.ndindex(*kernel):
@@ -53,6 +60,16 @@ def windows(x: Any, k: Any, d: int, xp: Any) -> Any:
         window = tuple(slice(i, i + n) for i, n in zip(a, shape, strict=True))
         out += (tap if tap.ndim == 0 else tap.reshape(tap.shape + (1,) * d)) * x[(..., *window)]
     return out
+
+
+def _by_transforms(x: Any, k: Any, d: int, xp: Any) -> Any:
+    """`windows`, by Fourier transforms."""
+    axes = tuple(range(-d, 0))
+    image, kernel = x.shape[x.ndim - d :], k.shape[k.ndim - d :]
+    periods = tuple(fast_size(n) for n in image)
+    spectrum = xp.fft.rfftn(x, periods, axes) * xp.conj(xp.fft.rfftn(k, periods, axes))
+    out = xp.fft.irfftn(spectrum, periods, axes)
+    return out[(..., *(slice(n - p + 1) for n, p in zip(image, kernel, strict=True)))]
 
 
 def _around(x: Any, d: int, pads: Any, xp: Any) -> Any:

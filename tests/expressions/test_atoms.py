@@ -18,8 +18,8 @@ X = np.array([[1.0, 2.0, 4.0], [0.0, 5.0, 3.0]])
 
 @settings(max_examples=60, deadline=None)
 @given(
-    st.tuples(st.integers(1, 7), st.integers(1, 7)),
-    st.tuples(st.integers(1, 8), st.integers(1, 8)),
+    st.tuples(st.integers(1, 13), st.integers(1, 13)),
+    st.tuples(st.integers(1, 11), st.integers(1, 11)),
     st.sampled_from(["full", "same", "valid"]),
     st.booleans(),
 )
@@ -48,6 +48,29 @@ def test_convolution_of_jax_arrays_stays_in_jax(mode, dtype):
         assert out.dtype == dtype
         tolerance = 1e-5 if dtype == "float32" else 1e-12
         np.testing.assert_allclose(out, scipy.signal.convolve2d(image, kernel, mode), atol=tolerance)
+
+
+@pytest.mark.parametrize("mode", ["full", "same", "valid"])
+def test_convolution_with_a_large_kernel(mode):
+    """A volume, and an image of JAX's with its adjoint."""
+    rng = np.random.default_rng(0)
+    volume, kernel = rng.uniform(size=(7, 9, 11)), rng.uniform(size=(4, 5, 4))
+    expected = scipy.signal.convolve(volume, kernel, "valid" if mode == "valid" else "full", method="direct")
+    if mode == "same":
+        expected = expected[1:8, 2:11, 1:12]
+    np.testing.assert_allclose(admm.conv(volume, kernel, mode), expected, rtol=1e-12, atol=1e-12)
+
+    image, square = rng.normal(size=(12, 13)), rng.normal(size=(9, 8))
+    out, adjoint = jax.vjp(lambda x: admm.conv2d(x, square, mode), jnp.asarray(image))
+    y = rng.normal(size=out.shape)
+    np.testing.assert_allclose(out, scipy.signal.convolve2d(image, square, mode), atol=1e-4)
+    assert np.vdot(y, out) == pytest.approx(np.vdot(adjoint(jnp.asarray(y, out.dtype))[0], image), rel=1e-4)
+
+
+def test_convolution_of_photons_with_a_large_kernel_is_never_negative():
+    image, kernel = np.zeros((16, 16)), np.full((8, 8), 0.1)
+    image[3, 4] = 1e6
+    assert np.min(admm.conv2d(image, kernel, "same")) == 0
 
 
 REFERENCE = [

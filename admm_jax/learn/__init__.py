@@ -7,6 +7,7 @@ from admm_jax.learn.noise import from_noise_units, noise_level, to_noise_units
 from admm_jax.learn.outcome import Epoch, Fit
 from admm_jax.learn.parameters import Between, Positive, Simplex, between, positive, simplex, values
 from admm_jax.learn.path import Path, path
+from admm_jax.learn.photons import HeldOutPhotons, thin
 from admm_jax.learn.refine import Refined, refine
 from admm_jax.learn.search import Found, search
 from admm_jax.learn.supervised import MSE, PSNR, SSIM, mse, psnr, ssim
@@ -32,6 +33,7 @@ __all__ = [
     "Fit",
     "Found",
     "HeldOut",
+    "HeldOutPhotons",
     "Network",
     "NoiseWhiteness",
     "Path",
@@ -59,6 +61,7 @@ __all__ = [
     "search",
     "simplex",
     "ssim",
+    "thin",
     "to_noise_units",
     "values",
 ]

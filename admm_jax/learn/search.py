@@ -108,8 +108,8 @@ def search(
             function of yours. One with an attribute `root` that is true is brought to zero, all others to their
             minimum near the start.
         data: The other parameters of the model, and whatever else the criterion reads, by name.
-        start: Where to begin; 10 sigma^2 by default, sigma being data["sigma"] or the noise level of the data of the
-            model's squared term.
+        start: Where to begin; by default where a method `start(example)` of the criterion says, else at 10 sigma^2,
+            sigma being data["sigma"] or the noise level of the data of the model's squared term.
         bounds: Least and largest value; by default 1e4 times smaller and larger than the start.
         tol: Relative accuracy of p; 0.03 for a minimum, 0.01 for a root.
         max_evaluations: Evaluations of the criterion allowed.
@@ -126,7 +126,7 @@ def search(
     example = checked_example(data)
     bind = default_bind(model)
     model.getParam(name)
-    first = float(start) if start is not None else _default_start(model, bind({name: 1.0}, example), example)
+    first = float(start) if start is not None else _default_start(model, criterion, bind({name: 1.0}, example), example)
     low, high = bounds if bounds is not None else (first / RANGE, first * RANGE)
     if not 0 < low < high < math.inf or not 0 < first < math.inf:
         raise LearningError(f"the search needs 0 < lower < upper bound and a start > 0, got {low}, {high} and {first}")
@@ -202,8 +202,11 @@ def _on_the_way(model: Model, bound: Mapping[str, Any], options: Mapping[str, An
     return {"stop": "estimate", "derivative_tol": SLOPE} if plan.decoupled else {}
 
 
-def _default_start(model: Model, bound: Mapping[str, Any], example: Mapping[str, Any]) -> float:
-    """10 sigma^2."""
+def _default_start(model: Model, criterion: Criterion, bound: Mapping[str, Any], example: Mapping[str, Any]) -> float:
+    """Where the criterion says, else 10 sigma^2."""
+    own = getattr(criterion, "start", None)
+    if own is not None:
+        return float(own(example))
     if "sigma" in example:
         return starting_lam(float(example["sigma"]))
     images = [q.data for q in model.problem(bound).quadratics if np.ndim(q.data) == 2 and min(np.shape(q.data)) >= 3]

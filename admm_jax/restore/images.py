@@ -9,11 +9,11 @@ import numpy as np
 
 from admm_jax.errors import DataError, ShapeError
 from admm_jax.learn.noise import START, noise_level
+from admm_jax.learn.photons import lam_of_counts
 from admm_jax.model import Model
 from admm_jax.solution import Solution
 
 ENOUGH = {"tol": 1e-3, "stop": "estimate"}  # a smaller gap changes neither what the eye sees nor the PSNR
-PER_COUNT = 3.0  # lam of counts times their range; measured, see `deblur_poisson`
 
 
 class Kind(NamedTuple):
@@ -35,16 +35,9 @@ def _sigma(channels: np.ndarray) -> float:
     return sigma
 
 
-def _by_range(channels: np.ndarray) -> float:
-    spread = float(np.quantile(channels, 0.99) - channels.min())
-    if not spread > 0:
-        raise DataError("lam='auto' goes by the range of the counts, and they are all equal: pass a number")
-    return PER_COUNT / spread
-
-
 PHOTOGRAPH = Kind("image", lambda channels: START * _sigma(channels) ** 2 / float(np.ptp(channels)))
 UNBLURRED = Kind("image", _sigma)
-COUNTS = Kind("counts", _by_range, counted=True)
+COUNTS = Kind("counts", lam_of_counts, counted=True)
 
 
 def restored(

@@ -4,7 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy import signal
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import signal, stats
 from skimage import metrics
 
 from admm_jax import learn
@@ -194,6 +196,39 @@ def test_held_out_pixels():
         learn.HeldOut(lambda u: u, "U")(trial(image, B=data))
     with pytest.raises(DataError, match="some of the 120 pixels"):
         learn.held_out_mask((10, 12), 1.0)
+
+
+@given(st.integers(0, 10**6), st.floats(0.05, 0.95))
+@settings(max_examples=20, deadline=None)
+def test_thinning_holds_out_each_photon_or_shows_it(seed, share):
+    counts = np.random.default_rng(seed).poisson(7.0, (40, 50))
+    seen, held = learn.thin(counts, share, seed)
+    np.testing.assert_allclose((1 - share) * seen + share * held, counts, atol=1e-9)
+    assert np.all(seen >= 0)
+    assert np.all(held >= 0)
+    np.testing.assert_allclose(share * held, np.round(share * held), atol=1e-9)
+    # what is shown says nothing of what is held out; six standard deviations
+    assert abs(np.corrcoef(seen.ravel(), held.ravel())[0, 1]) < 6 / np.sqrt(counts.size)
+    assert abs(held.mean() - 7) < 6 * np.sqrt(7 / share / counts.size)
+
+
+def test_held_out_photons():
+    held, image = RNG.poisson(3.0, (2, 10, 12))
+    held[0, 0] = 0
+    criterion = learn.HeldOutPhotons(lambda u: 2 * u + 1, "U")
+    value = criterion(trial(image.astype(np.float32), held=held.astype(np.float32)))
+    mean = 2.0 * image + 1
+    assert value == pytest.approx(
+        2 * np.mean(stats.poisson.logpmf(held, np.maximum(held, 1e-300)) - stats.poisson.logpmf(held, mean)), rel=1e-5
+    )
+    assert np.isfinite(learn.HeldOutPhotons(lambda u: 0 * u, "U")(trial(image, held=held.astype(np.float32))))
+    with pytest.raises(DataError, match=r"data\['held'\], which is missing; learn.thin makes it"):
+        criterion(trial(image))
+    with pytest.raises(DataError, match="share must lie between 0 and 1, got 1"):
+        learn.thin(held, 1)
+    for wrong in (np.array([0.5]), np.array([-1]), np.array([np.nan]), np.array(["3"])):
+        with pytest.raises(DataError, match="counts must be whole numbers and none negative"):
+            learn.thin(wrong)
 
 
 def test_a_criterion_of_the_residual_needs_one_squared_term():

@@ -181,6 +181,27 @@ def test_search_by_held_out_pixels_through_a_masked_model(curve):
     assert float(learn.psnr(whole[U], TRUTH)) > best - 0.7
 
 
+@pytest.mark.slow
+def test_search_by_held_out_photons():
+    """Of counts, without a start: what it finds restores all photons almost as well as the best of a grid."""
+    background = 1.0
+    counts = np.random.default_rng(2).poisson(20 * admm.conv2d(TRUTH, KERNEL, "same") + background)
+    U, B, lam = admm.Var("U", *TRUTH.shape, nonneg=True), admm.Param("B", *TRUTH.shape), admm.Param("lam")
+    expected = admm.conv2d(U, KERNEL, "same") + background
+    model = admm.Model()
+    model.setObjective(lam * admm.tv2d(U) + admm.kullback_leibler(expected, B))
+    criterion = learn.HeldOutPhotons(lambda u: admm.conv2d(u, KERNEL, "same") + background, U)
+    seen, held = (part.astype(np.float32) for part in learn.thin(counts, 0.3))
+    found = learn.search(model, "lam", criterion, {"B": seen, "held": held})
+    assert found.converged
+
+    def score(weight):
+        whole = model.solve({"lam": np.float32(weight), "B": counts.astype(np.float32)})
+        return float(learn.psnr(whole[U] / 20, TRUTH))
+
+    assert score(found.value) > max(score(weight) for weight in np.geomspace(0.02, 2, 13)) - 0.7
+
+
 SMOOTH = [
     learn.MSE("U"),
     learn.SUGAR(SIGMA),

@@ -131,6 +131,8 @@ def test_inpainting_keeps_what_is_known():
         (lambda: restore.deblur(np.ma.masked_array(BLURRED), KERNEL), admm.DataError, "without a mask"),
         (lambda: restore.deblur(BLURRED, KERNEL[0]), admm.ShapeError, "kernel must be a 2-D array"),
         (lambda: restore.deblur(BLURRED, -KERNEL), admm.DataError, "kernel must have a positive sum"),
+        (lambda: restore.deblur(BLURRED, KERNEL * (1 + 1j)), admm.DataError, "kernel must be of floats or integers"),
+        (lambda: restore.deblur(BLURRED, "kernel"), admm.DataError, "kernel must be of floats or integers"),
         (lambda: restore.deblur(BLURRED, KERNEL, boundary="wrap"), admm.DataError, "boundary must be 'unknown' or"),
         (lambda: restore.deblur(BLURRED, KERNEL, tv="l2"), admm.DataError, "tv must be"),
         (lambda: restore.deblur(BLURRED, KERNEL, lam="best"), admm.DataError, "lam must be 'auto'"),

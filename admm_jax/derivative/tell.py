@@ -96,8 +96,7 @@ class Teller:
         Meanwhile the program that called it holds a thread of XLA's. A comparison of JAX's arrays would be a program
         of its own and wait for a thread, for ever where there is no other one: NumPy's arrays are compared instead.
         """
-        program, *args = jax.tree.map(np.asarray, (program, *args))
-        text, number = self.complaint(*args), int(program)
+        text, number = self.complaint(*jax.tree.map(np.asarray, args)), int(np.asarray(program))
         key = number, (mode if number <= 0 else "")
         with self.lock:
             if text is None or key in self.told:

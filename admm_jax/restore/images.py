@@ -96,7 +96,10 @@ def _channels(array: np.ndarray, channel_axis: int | None, kind: Kind) -> tuple[
 
 def unit_kernel(kernel: Any) -> np.ndarray:
     """The kernel, checked, of the sum one."""
-    array = np.asarray(kernel, float)
+    array = np.asarray(kernel)
+    if array.dtype.kind not in "fiub":
+        raise DataError(f"kernel must be of floats or integers, got {array.dtype}")
+    array = array.astype(float)
     if array.ndim != 2 or array.size == 0:
         raise ShapeError(f"kernel must be a 2-D array, got shape {array.shape}")
     if not np.all(np.isfinite(array)):

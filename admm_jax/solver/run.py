@@ -191,6 +191,11 @@ def start_run(
     """
     plain = plan.x_update.rewritten(problem, jnp.dtype(dtype))
     scaling = find_scaling(plain, jnp.dtype(dtype), dense=plan.dense)
+    # in units of zero every problem is zero: the dtype cannot hold the objective, and nothing is to be said of it
+    usable = scaling.usable
+    scaling = select(usable, scaling, jax.tree.map(jnp.ones_like, scaling))
     inner = equilibrate(plain, scaling, dense=plan.dense)
     point = plan.x_update.enter(problem, x)
-    return inner, begin(inner, plan, jnp.dtype(dtype), settings, point, state, scaling)
+    run = begin(inner, plan, jnp.dtype(dtype), settings, point, state, scaling)
+    status = jnp.where(usable, run.status, Status.SOLVE_NAN_FOUND.value).astype(jnp.int32)
+    return inner, replace(run, status=status)

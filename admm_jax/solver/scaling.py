@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
@@ -23,6 +24,12 @@ class Scaling:
     rows: tuple[Array, ...]
     cost: Array
     stiffness: Array
+
+    @property
+    def usable(self) -> Array:
+        """Whether every unit is a number that can be divided by."""
+        units = (*self.columns.values(), *self.rows, self.cost, self.stiffness)
+        return jnp.all(jnp.stack([jnp.all(jnp.isfinite(unit) & (unit > 0)) for unit in units]))
 
     def leave_state(self, state: State) -> State:
         """The state in the user's units; NumPy stays NumPy."""

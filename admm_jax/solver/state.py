@@ -68,12 +68,15 @@ def right_hand_side(problem: Problem, dtype: jnp.dtype) -> Point:
 def data_point(problem: Problem, rhs: Point) -> tuple[Point, Array]:
     """The steepest-descent point of the quadratics from zero: what the data say of x's size; and its curvature."""
     dtype = dtype_of(rhs)
+    tiny = jnp.finfo(dtype).tiny
+    # in units of its own, a power of two: the squares of rhs may be below all numbers, and x is not zero for that
+    unit = jnp.exp2(jnp.round(jnp.log2(jnp.max(jnp.stack([jnp.max(jnp.abs(value)) for value in rhs.values()])))))
+    direction = {name: value / jnp.maximum(unit, tiny) for name, value in rhs.items()}
     curvature = jnp.zeros((), dtype)
     for quadratic in problem.quadratics:
-        curvature = curvature + jnp.sum(quadratic.weight * quadratic.map(rhs) ** 2)
-    squared = dot(rhs, rhs)
-    length = jnp.where(curvature > 0, squared / jnp.maximum(curvature, jnp.finfo(dtype).tiny), 0)
-    return add_scaled(problem.zeros(dtype), length, rhs), curvature
+        curvature = curvature + jnp.sum(quadratic.weight * quadratic.map(direction) ** 2)
+    length = jnp.where(curvature > 0, dot(direction, direction) / jnp.maximum(curvature, tiny), 0)
+    return add_scaled(problem.zeros(dtype), length, rhs), curvature * unit**2
 
 
 def initial_rho(problem: Problem, rhs: Point, x: Point, curvature: Array) -> Array:

@@ -230,3 +230,30 @@ def test_rho_comes_to_size_where_no_least_squares_tell_it():
     model.setObjective(0.8 * admm.tv2d(U) + admm.sum(admm.norm(admm.linear(scan, U) - B, axis=0)))
     solution = model.solve({"B": data.astype("float32")}, tol=1e-2, max_iterations=300)
     assert Status(int(solution.status)) is Status.SOLVE_OPT_SUCCESS
+
+
+@pytest.mark.parametrize(("dtype", "unit"), [("float32", 1e20), ("float32", 1e30), ("float64", 1e160)])
+def test_a_sum_of_squares_beyond_the_dtype_is_no_number(dtype, unit):
+    """f* = unit^2 times that of unit data is above the largest number: nothing can be certified of it."""
+    data, model, u = np.arange(12.0).reshape(3, 4), admm.Model(), admm.Var("u", 3, 4)
+    b = admm.Param("b", 3, 4)
+    model.setObjective(0.1 * admm.tv2d(u) + admm.sum(admm.square(u - b)))
+    assert status_of(model, {"b": jnp.asarray(data)}) is Status.SOLVE_OPT_SUCCESS
+    with jax.enable_x64(dtype == "float64"):
+        solution = model.solve({"b": jnp.asarray(unit * data, dtype)})
+    assert Status(int(solution.status)) is Status.SOLVE_NAN_FOUND
+    assert np.isinf(solution.gap)
+    model.optimize({"b": 1e200 * data})
+    assert model.StatusString == "SOLVE_NAN_FOUND"
+
+
+def test_small_data_under_a_large_weight_have_their_mean():
+    """min lam TV(u) + ||u - b||^2 / 2 is the mean of b where lam is large, in whatever units b comes."""
+    data, model, u, unit = np.random.default_rng(0).random((8, 8)), admm.Model(), admm.Var("u", 8, 8), 1e-150
+    b = admm.Param("b", 8, 8)
+    model.setObjective(0.05 * admm.tv2d(u) + admm.sum(admm.square(u - b)) / 2)
+    with jax.enable_x64(True):
+        solution = jax.tree.map(np.asarray, model.solve({"b": unit * data}))
+    best = unit**2 * np.sum((data - data.mean()) ** 2) / 2
+    assert float(solution.objective) - best <= (float(solution.gap) + 1e-12) * float(solution.objective)
+    assert Status(int(solution.status)) is not Status.SOLVE_OPT_SUCCESS or np.allclose(solution[u] / unit, data.mean())

@@ -224,6 +224,10 @@ def _change(
     """
     units = ScaledProblem(problem, plan, scaling)
     inner = units.solution(solution)
+    basis = jnp.ones((), solution.gap.dtype)
+    if plan.derivative_nan:  # a solve that did not converge has no derivative: neither in x nor, carried back, in lam
+        basis = jnp.where(trust.reached(solution, plan, aim.target), basis, jnp.nan)
+    pushes = [basis.astype(part.dtype) * part for part in pushes]
     moved, push, channels = with_floating((problem, adjoint, shadows), pushes)
     dx, value, dp = units.leave(
         *tangent_of(
@@ -241,9 +245,6 @@ def _change(
     if plan.derivative_warning:
         told = trust.Announcer(units.problem, plan, lax.stop_gradient(inner), aim, program)
         dx, value, dp = told(dx), told(value), told(dp)
-    basis = jnp.ones((), solution.gap.dtype)
-    if plan.derivative_nan:  # a solve that did not converge has no derivative
-        basis = jnp.where(trust.reached(solution, plan, aim.target), basis, jnp.nan)
     return {name: basis * v for name, v in dx.items()}, basis * value, tuple(basis * v for v in dp)
 
 

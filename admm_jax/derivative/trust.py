@@ -40,6 +40,7 @@ T = TypeVar("T")
 
 SHARP = {8: 1e-3, 4: 3e-2}  # error of a group, relative, at which its curvature counts as known, by width of the dtype
 SLIGHT = 2e-2  # an estimated error that is not worth a warning: it is what float32 leaves of an image's derivative
+MANY = 64 * 64  # pixels, over which the target of a decoupled problem was measured
 LEAST_GAP = 1 / 256  # that is believed, in units of rounding: multipliers are known no better than its square root
 ROUGH_STEPS = 300  # of conjugate gradients, for the estimate of the error
 ROUGH = 1e-3  # and the relative residual that they stop at
@@ -85,8 +86,9 @@ def assess(problem: Problem, plan: Plan, solution: Solution, aim: Settings) -> T
     # small groups must be sharp besides; but the target of a decoupled problem was measured with them
     sharp = blurred <= SHARP[dtype.itemsize]
     settled = solution.converged & sharp & ((gap <= target) | clear)
-    if plan.decoupled:
-        settled = came & ((gap <= target) | (sharp & clear))
+    if plan.decoupled:  # of few pixels one wrong region is percents, which no target that averages over many knows
+        enough = gap <= target if problem.size >= MANY else jnp.zeros((), bool)
+        settled = came & (enough | (sharp & clear))
     known = all(penalty.function.differentiates for penalty in problem.penalties)
     settled = settled if known else jnp.zeros((), bool)
     push = {name: _probe(value) for name, value in solution.values.items()}

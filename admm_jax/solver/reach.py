@@ -180,7 +180,7 @@ def price(
         left = jnp.where(finite, 0, part)
         noisy = jnp.abs(left) <= reach.noise[name]
         # the force itself is known to some units of rounding of its sum; of images, whose sums are short, that is not
-        # charged: it would be more than float32 has to tell of so many pixels
+        # charged pixel by pixel: it would be more than float32 has to tell of so many
         error = jnp.where(finite, 0, 0 if _has_level(problem, name) else UNCERTAIN * reach.noise[name] / ROUNDING)
         larger = jnp.where(left < 0, left - error, left + error)
         rounding = jnp.where(jnp.all(noisy), RADIUS * jnp.sum(jnp.abs(larger) * reach.size[name]), jnp.inf)
@@ -194,6 +194,11 @@ def price(
 
             by_level = lax.fori_loop(0, 1 + TIGHTENINGS, tightened, by_level)  # a loop: compiled once
         total = total + jnp.sum(jnp.where(finite, bounded[name], 0)) + jnp.minimum(rounding, by_level)
+        if _has_level(problem, name):
+            # but their sum is, which moves the mean: under a huge weight the rounding of A^T p hides what the data want
+            eps = float(jnp.finfo(dtype).eps)
+            error = jnp.maximum(jnp.where(finite, 0, reach.noise[name] / ROUNDING), eps * jnp.abs(left))
+            total = total + RADIUS * jnp.sqrt(jnp.sum(error**2)) * jnp.max(reach.size[name])
     return total
 
 

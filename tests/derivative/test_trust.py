@@ -204,3 +204,14 @@ def test_what_cannot_be_asked_for():
         model.solve(DEBLURRING, derivative="adjoint")
     with pytest.raises(admm.DataError, match="adjoint names 'V'"):
         model.solve(DEBLURRING, adjoint={"V": IMAGE})
+
+
+def test_a_solve_of_no_numbers_has_no_derivative_in_any_parameter():
+    """Traced data that are NaN: on a solution without edges nothing else would carry that to the gradient in lam."""
+    U, B, lam, model = admm.Var("U", 8, 8), admm.Param("B", 8, 8), admm.Param("lam"), admm.Model()
+    model.setObjective(lam * admm.tv2d(U) + 0.5 * admm.sum_squares(U - B))
+    gradient = quick_jit(jax.grad(lambda p: jnp.sum(model.solve(p)["U"] ** 2)))
+    with pytest.warns(admm.DerivativeWarning, match="did not converge"):
+        slopes = run(gradient, {"B": jnp.full((8, 8), jnp.nan), "lam": jnp.asarray(0.1)})
+    assert np.all(np.isnan(slopes["B"]))
+    assert np.isnan(slopes["lam"])

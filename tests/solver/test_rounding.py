@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.signal
@@ -147,3 +148,18 @@ def test_values_are_known_to_what_is_said(op):
         for _ in range(20):
             true = exact(x.astype(np.float64) + error * rng.uniform(-1, 1, 24)) + offset
             assert np.all(np.abs(np.asarray(value, np.float64) - true) <= delta)
+
+
+@pytest.mark.parametrize("p", [1, 2])
+@pytest.mark.parametrize(("dtype", "weights"), [("float32", (1e2, 1e12, 1e15)), ("float64", (1e6, 1e100, 1e150))])
+def test_a_weight_whose_rounding_hides_the_data_is_no_success(p, dtype, weights):
+    """Flat is best, at the mean of the data; at zero, where the solve starts, the force of the mean is rounded away."""
+    data = np.random.default_rng(0).random((8, 8))
+    best = 0.5 * np.sum((data - data.mean()) ** 2)
+    U, B, lam, model = admm.Var("U", 8, 8), admm.Param("B", 8, 8), admm.Param("lam"), admm.Model()
+    model.setObjective(lam * admm.tv2d(U, p=p) + 0.5 * admm.sum_squares(U - B))
+    with jax.enable_x64(dtype == "float64"):
+        for weight in weights:
+            solution = model.solve({"lam": jnp.asarray(weight, dtype), "B": jnp.asarray(data, dtype)})
+            value = float(solution.objective)
+            assert float(solution.gap) * value >= (1 - 1e-3) * (value - best) - 1e-5 * value, weight

@@ -137,6 +137,8 @@ def test_inpainting_keeps_what_is_known():
         (lambda: restore.deblur(BLURRED, KERNEL, tv="l2"), admm.DataError, "tv must be"),
         (lambda: restore.deblur(BLURRED, KERNEL, lam="best"), admm.DataError, "lam must be 'auto'"),
         (lambda: restore.deblur(BLURRED, KERNEL, lam=-1), admm.DataError, "lam must be a number that is not negative"),
+        (lambda: restore.deblur(BLURRED, KERNEL, lam=np.ones(3)), admm.DataError, r"lam must be a number .* got array"),
+        (lambda: restore.deblur(BLURRED, KERNEL, lam=1j), admm.DataError, "lam must be a number that is not negative"),
         (lambda: restore.deblur(np.ones((8, 8)), KERNEL), admm.DataError, "there is none to be seen"),
         (lambda: restore.inpaint(BLURRED, np.ones(SHAPE)), admm.DataError, "mask must be an array of booleans"),
         (lambda: restore.inpaint(BLURRED, np.ones(SHAPE, bool)), admm.DataError, "all pixels are missing"),

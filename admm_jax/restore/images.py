@@ -115,10 +115,9 @@ def _weight(lam: float | str, channels: np.ndarray, kind: Kind) -> float:
     if isinstance(lam, str):
         check_choice("lam", lam, ("auto",))
         return kind.automatic(channels)
-    value = float(lam)
-    if not 0 <= value < np.inf:
+    if np.ndim(lam) or np.asarray(lam).dtype.kind not in "fiu" or not 0 <= lam < np.inf:
         raise DataError(f"lam must be a number that is not negative, or 'auto', got {lam!r}")
-    return value
+    return float(lam)
 
 
 def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:

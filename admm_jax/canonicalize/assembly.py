@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import jax
@@ -145,13 +146,17 @@ class Assembly:
         return Penalty(box, linear, xp.zeros(shape, self.values.dtype), label)
 
     def problem(self) -> Problem:
-        """What has been collected, with one box for each bounded variable after the other penalties."""
+        """What has been collected, with one box for each bounded variable after the other penalties.
+
+        A term of no entries, as of a mask that picks no pixel, is zero, and is left out.
+        """
         boxes = [
             self._box(LinearMap((Chain((), name),), self._shapes[name]), lower, upper, labels[0])
             for name, (lower, upper, labels) in self._bounds.items()
         ]
-        penalties = (*self.penalties, *boxes)
-        return Problem(tuple(self.quadratics), penalties, self.linear, self.constant, tuple(self._shapes.items()))
+        quadratics = tuple(part for part in self.quadratics if math.prod(part.map.out_shape))
+        penalties = tuple(part for part in (*self.penalties, *boxes) if math.prod(part.map.out_shape))
+        return Problem(quadratics, penalties, self.linear, self.constant, tuple(self._shapes.items()))
 
     def weight(self, e: Expr, coefficient: Coefficient, *, concave: bool = False) -> Any:
         """|w|, the weight of the convex (or concave) `e`, refused if its sign makes the model non-convex.

@@ -347,3 +347,15 @@ def test_problem_of_constants_is_kept_until_the_model_changes():
     assert model.problem() is first
     model.addConstr(y >= 1)
     assert len(model.problem().penalties) == 1
+
+
+def test_terms_of_no_entries_are_left_out():
+    """A mask that picks no pixel, as where none is saturated: the term is zero, and the constraint says nothing."""
+    none, data = np.zeros((4, 5), bool), np.arange(20.0).reshape(4, 5)
+    x, model = admm.Var("x", 4, 5), admm.Model()
+    seen = admm.conv2d(x, np.ones((2, 2)))[none]
+    empty = admm.norm(x[none], 1) + admm.kullback_leibler(seen + 1, np.zeros(0)) + admm.sum_squares(seen)
+    model.setObjective(admm.sum_squares(x - data) + empty + admm.norm(seen))
+    model.addConstr(seen >= 1)
+    problem = model.problem()
+    assert (len(problem.quadratics), len(problem.penalties)) == (1, 0)

@@ -40,6 +40,7 @@ T = TypeVar("T")
 
 SHARP = {8: 1e-3, 4: 3e-2}  # error of a group, relative, at which its curvature counts as known, by width of the dtype
 SLIGHT = 2e-2  # an estimated error that is not worth a warning: it is what float32 leaves of an image's derivative
+ASKED = 4.0  # times the accuracy that is asked for, of an estimated error that counts as it
 MANY = 64 * 64  # pixels, over which the target of a decoupled problem was measured
 LEAST_GAP = 1 / 256  # that is believed, in units of rounding: multipliers are known no better than its square root
 ROUGH_STEPS = 300  # of conjugate gradients, for the estimate of the error
@@ -54,7 +55,7 @@ class Trust:
         converged: The solve came to where there is a derivative (`reached`).
         settled: The active set is that of the optimum.
         unique: The linear system is regular, as far as that is known.
-        error: Estimate of the relative error; zero where the set is settled, infinite where the solve did not converge.
+        error: Estimate of the relative error; zero where none was needed, infinite where the solve did not converge.
         known: Every function says what it holds; where one does not, nothing counts as settled.
     """
 
@@ -108,6 +109,8 @@ def assess(problem: Problem, plan: Plan, solution: Solution, aim: Settings) -> T
         return jnp.where(size > 0, apart / jnp.where(size > 0, size, 1), 0)
 
     error = lax.cond(settled | ~came, lambda: jnp.zeros((), dtype), estimate)
+    if plan.decoupled and known:  # as accurate as was asked for, by an estimate that is rather too large
+        settled = settled | (came & (gap <= target) & (error <= ASKED * aim.accuracy))
     unique = regular(system_at(problem, plan, solution, aim.accuracy))
     return Trust(came, settled, unique, jnp.where(came, error, jnp.inf), jnp.asarray(known))
 

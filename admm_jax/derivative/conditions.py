@@ -140,9 +140,7 @@ def hessian(system: Linearised, t: Point) -> Point:
     return jax.jvp(gradient, (system.x,), (t,))[1]
 
 
-def system_at(
-    problem: Problem, plan: Plan, solution: Solution, accuracy: Array, *, factor: Array | float = 1.0
-) -> Linearised:
+def system_at(problem: Problem, plan: Plan, solution: Solution, accuracy: Array) -> Linearised:
     """The linear system at a solution of `problem`.
 
     Args:
@@ -150,10 +148,9 @@ def system_at(
         plan: How it is solved.
         solution: Its values and multipliers.
         accuracy: The relative error that its systems may leave, where the problem is decoupled.
-        factor: The multipliers are read times this number, near one (see `trust.py`).
     """
     direct = direct_terms(problem, plan)
-    readings = read(problem, solution.values, tuple(factor * p for p in solution.multipliers))
+    readings = read(problem, solution.values, solution.multipliers)
     space = spaces(problem, direct, readings)
     dtype = dtype_of(solution.values)
     lifted, one = lift(problem), jnp.ones((), dtype)

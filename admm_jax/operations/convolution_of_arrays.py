@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from admm_jax.operators.correlation import correlate_lax, reversed_taps
-from admm_jax.operators.fourier import fast_size
+from admm_jax.operators.fourier import fast_size, kernel_spectrum
 
 Shape = tuple[int, ...]
 MANY_TAPS = 64  # from which on transforms are faster: 64² and 512² pixels, NumPy and XLA on two cores
@@ -67,8 +67,8 @@ def _by_transforms(x: Any, k: Any, d: int, xp: Any) -> Any:
     axes = tuple(range(-d, 0))
     image, kernel = x.shape[x.ndim - d :], k.shape[k.ndim - d :]
     periods = tuple(fast_size(n) for n in image)
-    spectrum = xp.fft.rfftn(x, periods, axes) * xp.conj(xp.fft.rfftn(k, periods, axes))
-    out = xp.fft.irfftn(spectrum, periods, axes)
+    spectrum = kernel_spectrum(k, ((0, 0),) * d, periods)
+    out = xp.fft.irfftn(xp.fft.rfftn(x, periods, axes) * spectrum, periods, axes)
     return out[(..., *(slice(n - p + 1) for n, p in zip(image, kernel, strict=True)))]
 
 

@@ -197,8 +197,8 @@ def price(
         if _has_level(problem, name):
             # but their sum is, which moves the mean: under a huge weight the rounding of A^T p hides what the data want
             eps = float(jnp.finfo(dtype).eps)
-            error = jnp.maximum(jnp.where(finite, 0, reach.noise[name] / ROUNDING), eps * jnp.abs(left))
-            total = total + RADIUS * jnp.sqrt(jnp.sum(error**2)) * jnp.max(reach.size[name])
+            rounded = jnp.maximum(jnp.where(finite, 0, reach.noise[name] / ROUNDING), eps * jnp.abs(left))
+            total = total + RADIUS * jnp.sqrt(jnp.sum(rounded**2)) * jnp.max(reach.size[name])
     return total
 
 

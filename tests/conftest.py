@@ -21,7 +21,7 @@ import pytest  # noqa: E402
 from tests.models import DEBLURRING, deblurring  # noqa: E402
 
 ENDLESS = 2**31 - 2  # the most iterations that may be asked for
-MANY_MAPPINGS = 16_000  # a quarter of what Linux allows a process by default (vm.max_map_count)
+MANY_MAPPINGS = 32_000  # half of what Linux allows a process by default (vm.max_map_count)
 
 
 def pytest_configure():

@@ -57,7 +57,7 @@ def test_a_model_is_written_as_mathematics():
         "variables   x (3), x1 (2×3)",
         "parameters  lam (scalar)",
     ]
-    assert repr(model) == "<Model: 2 variables, 2 constraints, 1 parameters>"
+    assert repr(model) == "<Model: 2 variables, 2 constraints, 1 parameter>"
     formula = model._repr_latex_()
     assert r"\underset{x \in \mathbb{R}^{3}_{\ge 0},\; x_{1} \in \mathbb{R}^{2 \times 3}}{\text{minimise}}" in formula
     assert r"\lambda \, \left\|x\right\|_1 + \left\|x_{1}\right\|_F^2" in formula

@@ -288,7 +288,8 @@ class ModelBuilder:
         return self._short
 
     def __repr__(self) -> str:
-        return f"<Model: {self.NumVars} variables, {self.NumConstrs} constraints, {len(self._parameters)} parameters>"
+        counts = {"variable": self.NumVars, "constraint": self.NumConstrs, "parameter": len(self._parameters)}
+        return f"<Model: {', '.join(f'{n} {what}' + 's' * (n != 1) for what, n in counts.items())}>"
 
     def _repr_latex_(self) -> str:
         verb = "minimise" if self._sense == MINIMIZE else "maximise"

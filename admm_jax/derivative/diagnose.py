@@ -134,7 +134,7 @@ def diagnose(
         plan: How it is solved.
         dtype: Of the solve.
     """
-    aim = finishing(settings, plan, curved=has_curved_groups(problem, plan))
+    aim = finishing(settings, plan, size=problem.size, curved=has_curved_groups(problem, plan))
 
     def solved(q: Problem) -> Solution:
         return solve(q, aim, x, state, plan=plan, dtype=dtype)[0]

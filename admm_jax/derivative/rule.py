@@ -193,7 +193,7 @@ def _rule(
     moves = any(not _is_symbolic(leaf) for leaf in _kinks(tangents[0]))
     plan = polishing(plan, problem)
     # through the rule again, so that it can be differentiated once more
-    aim = finishing(settings, plan, curved=has_curved_groups(problem, plan))
+    aim = finishing(settings, plan, size=problem.size, curved=has_curved_groups(problem, plan))
     solution, scaling = _solution(plan, dtype, problem, adjoint, aim, x, state, shadows, program)
     known = problem, adjoint, shadows if moves else None
     moved = (tangents[0], tangents[1], tangents[5] if moves else None)

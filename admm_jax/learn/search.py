@@ -121,7 +121,7 @@ def search(
 
     Raises:
         DataError: the criterion needs something that the data do not have.
-        LearningError: the criterion is finite nowhere.
+        LearningError: the criterion is finite nowhere, or `start`, `bounds`, `tol` or `max_evaluations` cannot be.
     """
     example = checked_example(data)
     bind = default_bind(model)
@@ -130,6 +130,12 @@ def search(
     low, high = bounds if bounds is not None else (first / RANGE, first * RANGE)
     if not 0 < low < high < math.inf or not 0 < first < math.inf:
         raise LearningError(f"the search needs 0 < lower < upper bound and a start > 0, got {low}, {high} and {first}")
+    if start is not None and not low <= first <= high:
+        raise LearningError(f"start has to lie within bounds, from {low} to {high}, got {first}")
+    if max_evaluations < 1 or max_evaluations != int(max_evaluations):
+        raise LearningError(f"max_evaluations has to be a whole number of one at least, got {max_evaluations}")
+    if tol is not None and not tol > 0:
+        raise LearningError(f"tol has to be larger than zero, got {tol}")
     display = _display(progress, name, max_evaluations)
     solutions: list[Solution] = []
     starts: list[tuple[float, Solution]] = []

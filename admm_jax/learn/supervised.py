@@ -49,7 +49,8 @@ def ssim(image: Array, truth: Any, peak: float = 1.0) -> Array:
         raise ShapeError(f"ssim takes images of at least {WINDOW} x {WINDOW} pixels, got shape {x.shape}")
 
     def local(v: Array) -> Array:
-        return lax.reduce_window(v, jnp.zeros((), v.dtype), lax.add, (WINDOW, WINDOW), (1, 1), "VALID") / WINDOW**2
+        zero = v.dtype.type(0)  # an array, in `jit`, would hide that the window is summed, whose derivative is known
+        return lax.reduce_window(v, zero, lax.add, (WINDOW, WINDOW), (1, 1), "VALID") / WINDOW**2
 
     unbiased = WINDOW**2 / (WINDOW**2 - 1)
     mx, my = local(x), local(y)

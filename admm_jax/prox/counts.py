@@ -10,7 +10,7 @@ import math
 import jax.numpy as jnp
 from jax import Array, lax
 
-from admm_jax.prox.defaults import Whole, all_or_nothing, ball_support, is_negative, jump, largest_scale
+from admm_jax.prox.defaults import Whole, all_or_nothing, ball_support, is_no_weight, jump, largest_scale
 from admm_jax.prox.stacked import OfEntries
 from admm_jax.pytree import pytree_dataclass
 
@@ -138,7 +138,7 @@ class KullbackLeibler(OfEntries, Whole):
         return KullbackLeibler(self.weight, jnp.zeros_like(jnp.asarray(self.counts)))
 
     def invalid(self) -> Array:
-        return is_negative(self.weight) | is_negative(self.counts)
+        return is_no_weight(self.weight) | is_no_weight(self.counts)
 
     def held(self, z: Array) -> Array:
         return (z == 0) & ~self._counted() & self._seen()

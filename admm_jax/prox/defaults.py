@@ -128,6 +128,11 @@ def is_negative(weight: Array) -> Array:
     return jnp.any(~(jnp.asarray(weight) >= 0))
 
 
+def is_no_weight(weight: Array) -> Array:
+    """Whether a weight is negative, infinite, or no number."""
+    return jnp.any(~((jnp.asarray(weight) >= 0) & jnp.isfinite(weight)))
+
+
 def largest_scale(size: Array, bound: Array) -> Array:
     """The largest s <= 1 with s * size <= bound everywhere, for size >= 0."""
     over = size > bound

@@ -19,7 +19,7 @@ from jax import Array, lax
 
 from admm_jax.prox.base import Variation
 from admm_jax.prox.constraints import Box
-from admm_jax.prox.defaults import ClosedForm, is_negative
+from admm_jax.prox.defaults import ClosedForm, is_no_weight
 from admm_jax.prox.stacked import MemberByMember
 from admm_jax.pytree import pytree_dataclass, replace, static
 
@@ -190,7 +190,7 @@ class Own(MemberByMember, ClosedForm):
         return lower * self.scale, upper * self.scale
 
     def invalid(self) -> Array:
-        return is_negative(self.weight)
+        return is_no_weight(self.weight)
 
     def empty(self) -> Array:
         return jnp.zeros((), bool)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from admm_jax.operators.stacked import stack
-from admm_jax.prox.defaults import FinitePenalty, all_or_nothing, ball_support, is_negative, largest_scale
+from admm_jax.prox.defaults import FinitePenalty, all_or_nothing, ball_support, is_negative, is_no_weight, largest_scale
 from admm_jax.prox.projections import project_l1_ball, project_l2_ball, safe_norm
 from admm_jax.prox.stacked import MemberByMember, OfEntries
 from admm_jax.pytree import pytree_dataclass, static
@@ -55,7 +55,7 @@ class L1(OfEntries, FinitePenalty):
         return self
 
     def invalid(self) -> Array:
-        return is_negative(self.weight)
+        return is_no_weight(self.weight)
 
     def held(self, z: Array) -> Array:
         return (z == 0) & (jnp.asarray(self.weight) > 0)
@@ -121,7 +121,7 @@ class Huber(OfEntries, FinitePenalty):
         return L1(self.weight * self.delta)
 
     def invalid(self) -> Array:
-        return is_negative(self.weight) | is_negative(self.delta)
+        return is_no_weight(self.weight) | is_negative(self.delta)
 
     def active(self, z: Array, p: Array) -> Array:
         return jnp.abs(z) <= self.delta
@@ -165,7 +165,7 @@ class Hinge(OfEntries, FinitePenalty):
         return self
 
     def invalid(self) -> Array:
-        return is_negative(self.weight)
+        return is_no_weight(self.weight)
 
     def held(self, z: Array) -> Array:
         return (z == 0) & (jnp.asarray(self.weight) > 0)
@@ -221,7 +221,7 @@ class GroupL2(FinitePenalty):
         return self
 
     def invalid(self) -> Array:
-        return is_negative(self.weight)
+        return is_no_weight(self.weight)
 
     def held(self, z: Array) -> Array:
         weight = self._expanded()
@@ -286,7 +286,7 @@ class LInf(MemberByMember, FinitePenalty):
         return self
 
     def invalid(self) -> Array:
-        return is_negative(self.weight)
+        return is_no_weight(self.weight)
 
     def active(self, z: Array, p: Array) -> Array:
         peak = jnp.max(jnp.abs(z))

@@ -202,7 +202,8 @@ def relative(value: Array, gap: Array, floor: Array) -> Array:
     """
     eps, tiny = jnp.finfo(value.dtype).eps, jnp.finfo(value.dtype).tiny
     zero = (jnp.abs(value) <= floor) & (gap <= (1 + ROUNDINGS * RADIUS) * floor)
-    return gap / jnp.maximum(jnp.where(zero, floor / eps, jnp.abs(value)), tiny / eps)
+    ratio = gap / jnp.maximum(jnp.where(zero, floor / eps, jnp.abs(value)), tiny / eps)
+    return jnp.where(jnp.isnan(ratio), jnp.inf, ratio)  # of an objective that is no number nothing is proved
 
 
 def first_look(problem: Problem, x: Point, p: tuple[Array, ...], units: Units) -> Certificate:

@@ -247,7 +247,7 @@ def _after_polish(
         run,
         state=select(improved, restart_at(problem, state, point, quick.duals), state),
         polish_at=jnp.where(due, state.iteration + wait, run.polish_at),
-        raw_objective=jnp.where(due, run.raw_objective, quick.objective),
+        raw_objective=jnp.where(due & ~improved, run.raw_objective, quick.objective),
     )
 
 

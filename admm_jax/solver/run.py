@@ -67,11 +67,14 @@ def duals_of(problem: Problem, state: State) -> tuple[Array, ...]:
 
 
 def invalid(problem: Problem) -> Array:
-    """Whether a number of the problem is NaN, a weight negative, or bounds crossed."""
+    """Whether a number of the problem is NaN, one that is no bound infinite, or a weight negative."""
     bad = jnp.zeros((), bool)
-    for leaf in jax.tree.leaves(problem):
+    for leaf in jax.tree.leaves([penalty.function for penalty in problem.penalties]):
         # a sum: of an image that is a constant of the program XLA computes this at once, but `any` of 2048² in 10 s
         bad = bad | (jnp.sum(jnp.isnan(leaf), dtype=jnp.float32) > 0)
+    others = [(penalty.map, penalty.offset) for penalty in problem.penalties]
+    for leaf in jax.tree.leaves((problem.quadratics, others, problem.linear, problem.constant)):
+        bad = bad | (jnp.sum(~jnp.isfinite(leaf), dtype=jnp.float32) > 0)
     for quadratic in problem.quadratics:
         bad = bad | jnp.any(~(jnp.asarray(quadratic.weight) >= 0))
     for penalty in problem.penalties:

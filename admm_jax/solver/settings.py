@@ -22,8 +22,10 @@ DECOUPLED = 1e-3
 # Of derivatives of decoupled problems, relative: what `derivative_tol` is by default.
 ACCURACY = {8: 3e-4, 4: 1e-2}
 # The estimate of the gap at which their error is one: of photographs under cameras' kernels, at an estimate of 3e-5 it
-# is a percent.
+# is a percent at 256² pixels. In a smaller image one wrong region is more of the whole.
 ESTIMATE_PER_ERROR = 3e-3
+LARGE_IMAGE = 256 * 256
+LEAST_SHARE = 1 / 8  # of that estimate: float32 comes no nearer
 FINISHED = {8: 1e-10, 4: 2e-6}  # gaps at which an active set is settled
 FINISHED_CURVED = {8: 1e-12, 4: 2e-6}  # where small groups of a norm are curved: they must be known to some digits
 
@@ -90,12 +92,19 @@ def settings_for(options: Mapping[str, Any], dtype: np.dtype, plan: Plan | None 
     )
 
 
-def finishing(settings: Settings, plan: Plan, *, curved: bool) -> Settings:
+def finishing(settings: Settings, plan: Plan, *, size: int, curved: bool) -> Settings:
     """The same settings for a solve that is differentiated: it goes on to a target that settles the active set.
 
     Of a decoupled problem the target is of the estimate of the gap, and as small as the accuracy asks that is wanted.
+
+    Args:
+        settings: Of the solve.
+        plan: How the problem is solved.
+        size: The number of its unknowns.
+        curved: Whether small groups of a norm are curved (see `derivative.active.has_curved_groups`).
     """
     dtype = settings.target.dtype
     settled = np.asarray((FINISHED_CURVED if curved else FINISHED)[dtype.itemsize], dtype)
-    target = ESTIMATE_PER_ERROR * settings.accuracy if plan.decoupled else settled
+    share = min(1.0, max(LEAST_SHARE, size / LARGE_IMAGE))
+    target = share * ESTIMATE_PER_ERROR * settings.accuracy if plan.decoupled else settled
     return replace(settings, target=jnp.minimum(settings.target, target), polish=jnp.ones_like(settings.polish))

@@ -26,6 +26,7 @@ DIGITS = {8: 1e-9, 4: 2e-5}
 BISECTIONS = {8: 30, 4: 10}
 JUMP = 0.05  # of the derivative of the prox, relative, that is a kink and no curvature
 FAR = 1e4
+NEAR = tuple(sign * size for size in (1e-4, 1e-3, 1e-2) for sign in (1, -1))  # of a prox: a better point is none
 EDGE = 0.99  # times a point of the closure of dom g*, which holds zero, is one of dom g*
 
 
@@ -147,6 +148,7 @@ class _Check:
                 self.fail("prox(v) is finite", where, "NaN or infinity")
             self.near("prox(v) is in dom g: violation(prox(v)) = 0", where, whole.violation(z), 0, _size(v))
             candidates = [z, *(z + other for other in self.others), *(w for _, _, _, w, _ in pairs), *self.inside]
+            candidates += [point for e in NEAR for point in (z + e * z, z + e * (v - z))]
             best, *others = np.asarray(self.costs(jnp.stack(candidates), v, t), float)
             size = 1 + abs(best) + _size(v) ** 2 / float(t)
             self.least("prox(v, t) minimises g(z) + ||z - v||^2 / (2 t): another point less its value", where,
@@ -156,7 +158,8 @@ class _Check:
                 slack = jnp.sum((a - b) * (u - v)) - jnp.sum((a - b) ** 2)
                 self.least("the prox is firmly nonexpansive: <a - b, u - v> - ||a - b||^2 for a = prox u, b = prox v",
                            where, slack, _size(u, v) ** 2 * u.size)  # fmt: skip
-        for i, (v, w) in enumerate(itertools.combinations(self.inside, 2)):
+        far = [FAR * v - whole.violation(FAR * v) for v in self.inside]
+        for i, (v, w) in enumerate([*itertools.combinations(self.inside, 2), *zip(self.inside, far, strict=True)]):
             both = g(v) + g(w)
             self.least("g is convex: (g(v) + g(w)) / 2 - g((v + w) / 2)", f"pair {i}",
                        both / 2 - g((v + w) / 2), 1 + abs(float(both)))  # fmt: skip

@@ -15,6 +15,7 @@ from admm_jax.operators.function import name_of, operator_of
 Shape = tuple[int, ...]
 MATRIX_ENTRIES = 40_000  # up to so many the operator is compared with its matrix
 SIGNS = 8  # else so many arrays of random signs look for what is largest
+LARGE = 2.0**14  # times numbers of about one: what saturates or bends far out is no operator
 ROUNDING = 200.0  # units of rounding, of the sizes of what is compared
 
 
@@ -23,9 +24,9 @@ def check_operator(
 ) -> None:
     """Check on random numbers that `op` is a linear operator as the solver takes it.
 
-    Checked are, to some hundred units of rounding: the shapes and the precision of A x and A^T y; A 0 = 0 and
-    A (x - 2 y) = A x - 2 A y, for the adjoint too; <A x, y> = <x, A^T y>; that compiled, and given to a compiled
-    program as an argument, it is the same; that it takes NumPy's arrays as JAX's; and of what it says of itself:
+    Checked are, to some hundred units of rounding: the shapes and the precision of A x and A^T y; A 0 = 0,
+    A (x - 2 y) = A x - 2 A y and A (s x) = s A x for small and large s, for the adjoint too; <A x, y> = <x, A^T y>;
+    that compiled, and given to a compiled program as an argument, it is the same; that it takes NumPy's arrays as JAX's; and of what it says of itself:
     |A| x <= magnitude x and |A|^T y <= magnitude^T y, that `rounded` bounds what an error in x can do, that the faster
     and prepared operators are equal to it, and `dense`, `diagonal`, `keeps_order`, `picks` and `convolution` are what
     it is.
@@ -108,6 +109,11 @@ class _Check:
         size = self.scale(image) + 2 * self.scale(second)
         combined = apply((v - 2 * w).astype(self.dtype))
         self.close(f"{what} (v - 2 w) = {what} v - 2 {what} w fails", combined, image - 2 * second, size)
+        for factor in (LARGE, 1 / LARGE):
+            scaled = apply((factor * v).astype(self.dtype))
+            self.close(
+                f"{what} (s v) = s {what} v fails for s = {factor:.3g}", scaled / factor, image, self.scale(image)
+            )
 
     def scale(self, value: Any) -> float:
         """The size of an array, at least its typical one times a few."""

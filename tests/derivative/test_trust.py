@@ -132,6 +132,13 @@ def test_a_doubt_is_worded_by_what_was_estimated(error, said):
     assert "0.0e+00" not in text
 
 
+def test_a_slight_doubt_is_worth_a_warning_in_float64_only():
+    yes, no = np.array(True), np.array(False)
+    for dtype, says in ((np.float32, False), (np.float64, True)):
+        text = complaint(np.array(1), np.array(1e-13), Trust(yes, no, yes, np.array(1e-4, dtype), yes))
+        assert (text is not None) == says
+
+
 @pytest.mark.parametrize(
     ("error", "settled", "said"),
     [

@@ -39,6 +39,14 @@ def test_supervised_criteria_are_those_of_scikit_image():
     assert 1 - learn.SSIM("U")(shown) == pytest.approx(expected, abs=1e-4)
 
 
+def test_the_slope_of_ssim_is_the_same_when_compiled():
+    def of(image):
+        return learn.SSIM("U")(trial(image, truth=TRUTH))
+
+    eager, compiled = (f(jax.grad(of))(OTHER) for f in (lambda f: f, jax.jit))
+    np.testing.assert_allclose(compiled, eager, rtol=1e-4, atol=1e-7)
+
+
 def test_supervised_criteria_know_the_value_of_white_and_the_part_that_counts():
     shown = trial(255 * OTHER, truth=255 * TRUTH[3:-3, 2:])
     part = np.s_[3:-3, 2:]

@@ -271,4 +271,7 @@ def test_a_criterion_that_is_finite_nowhere(model):
 def test_bounds_and_start_are_checked(model):
     with pytest.raises(LearningError, match="0 < lower < upper"):
         learn.search(model, "lam", learn.MSE("U"), DATA, bounds=(1.0, 0.1))
+    for wrong in ({"start": 1.0, "bounds": (0.001, 0.1)}, {"max_evaluations": 0}, {"tol": -1.0}):
+        with pytest.raises(LearningError, match=next(iter(wrong))):
+            learn.search(model, "lam", learn.MSE("U"), DATA, **wrong)
     assert IMAGE.shape == (24, 24)

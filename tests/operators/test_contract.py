@@ -152,6 +152,7 @@ def test_a_right_one_passes():
         (Shift(lambda x: jnp.sqrt(x * x)), r"A \(v - 2 w\) = A v - 2 A w fails: off by"),
         (Shift(adjoint=lambda y: jnp.roll(y, -1)[:-1]), r"A\^T y has shape \(7,\), expected \(8,\)"),
         (Shift(adjoint=lambda y: jnp.abs(y)), r"A\^T \(v - 2 w\) = A\^T v - 2 A\^T w fails"),
+        (Shift(lambda x: jnp.roll(jnp.clip(x, -50, 50), 1)), r"A \(s v\) = s A v fails"),
     ],
 )
 def test_faults_of_products(op, message):

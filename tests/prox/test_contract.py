@@ -152,6 +152,18 @@ class Concave(Absolute):
         return self.weight * jnp.sum(jnp.sqrt(jnp.abs(v)))
 
 
+@register
+class ProxAThousandthOff(Absolute):
+    def prox(self, v, step):
+        return 1.001 * super().prox(v, step)
+
+
+@register
+class CappedFarOut(Absolute):
+    def __call__(self, v):
+        return self.weight * jnp.sum(jnp.minimum(jnp.abs(v), 1e3))
+
+
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
@@ -168,6 +180,8 @@ class Concave(Absolute):
         (WrongBounds, "on dom g"),
         (WrongRecession, "recession"),
         (Concave, "minimises|convex"),
+        (ProxAThousandthOff, "minimises"),
+        (CappedFarOut, "g is convex"),
     ],
 )
 def test_what_is_wrong_is_found(wrong, says):

@@ -24,12 +24,12 @@ def check_operator(
 ) -> None:
     """Check on random numbers that `op` is a linear operator as the solver takes it.
 
-    Checked are, to some hundred units of rounding: the shapes and the precision of A x and A^T y; A 0 = 0,
-    A (x - 2 y) = A x - 2 A y and A (s x) = s A x for small and large s, for the adjoint too; <A x, y> = <x, A^T y>;
-    that compiled, and given to a compiled program as an argument, it is the same; that it takes NumPy's arrays as JAX's; and of what it says of itself:
-    |A| x <= magnitude x and |A|^T y <= magnitude^T y, that `rounded` bounds what an error in x can do, that the faster
-    and prepared operators are equal to it, and `dense`, `diagonal`, `keeps_order`, `picks` and `convolution` are what
-    it is.
+    Checked are, to some hundred units of rounding: the shapes and the precision of A x and A^T y; A 0 = 0, A (x - 2
+    y) = A x - 2 A y and A (s x) = s A x for small and large s, for the adjoint too; <A x, y> = <x, A^T y>; that
+    compiled, and given to a compiled program as an argument, it is the same; that it takes NumPy's arrays as JAX's;
+    and of what it says of itself: |A| x <= magnitude x and |A|^T y <= magnitude^T y, that `rounded` bounds what an
+    error in x can do, that the faster and prepared operators are equal to it, and `dense`, `diagonal`,
+    `keeps_order`, `picks` and `convolution` are what it is.
 
     Args:
         op: An operator, of the contract `admm_jax.operators.contract.Operator`; an object with `in_shape`,

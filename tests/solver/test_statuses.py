@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.signal import convolve2d
 
 import admm_jax as admm
 from admm_jax.status import Status
@@ -230,6 +231,29 @@ def test_rho_comes_to_size_where_no_least_squares_tell_it():
     model.setObjective(0.8 * admm.tv2d(U) + admm.sum(admm.norm(admm.linear(scan, U) - B, axis=0)))
     solution = model.solve({"B": data.astype("float32")}, tol=1e-2, max_iterations=300)
     assert Status(int(solution.status)) is Status.SOLVE_OPT_SUCCESS
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 5, 11])
+def test_polishing_does_not_come_back_to_where_it_was(seed):
+    """Each time it made a point that 15 iterations spoilt, and which was then made again until the run stalled."""
+    rng = np.random.default_rng(seed)
+    kernel, (row, column) = np.zeros((7, 7)), (3, 3)
+    for _ in range(21):
+        kernel[row, column] += 1 / 21
+        row, column = np.clip(np.add((row, column), rng.integers(-1, 2, 2)), 0, 6)
+    scene = np.full((20, 22), 0.3)
+    for _ in range(6):
+        scene[tuple(slice(*sorted(rng.integers(0, n + 1, 2))) for n in scene.shape)] = rng.uniform()
+    blurred = convolve2d(scene, kernel, "valid")
+    U, B, K = admm.Var("U", scene.shape), admm.Param("B", blurred.shape), admm.Param("K", (7, 7))
+    model = admm.Model()
+    model.setObjective(1e-4 * admm.tv2d(U) + 0.5 * admm.sum(admm.square(admm.conv2d(U, K, "valid") - B)))
+    data = {"B": blurred + 0.01 * rng.normal(size=blurred.shape), "K": kernel}
+    with jax.enable_x64(True):
+        solution = model.solve(data, tol=1e-6)
+    assert Status(int(solution.status)) is Status.SOLVE_OPT_SUCCESS
+    assert solution.iterations < 400
 
 
 @pytest.mark.parametrize(("dtype", "unit"), [("float32", 1e20), ("float32", 1e30), ("float64", 1e160)])

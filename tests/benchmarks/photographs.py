@@ -26,7 +26,7 @@ from skimage import data, io, restoration
 
 import admm_jax as admm
 
-SCICO = Path(__file__).parent / "peers" / "photograph_with_scico.py"
+PEERS = Path(__file__).parent / "peers"
 OPTIONS: dict[str, dict[str, Any]] = {
     "estimate 1e-2": {"tol": 1e-2, "stop": "estimate"},
     "estimate 1e-3": {"tol": 1e-3, "stop": "estimate"},
@@ -167,12 +167,12 @@ def gradients(case: Case, p: int, repeats: int) -> None:
     )
 
 
-def beside_scico(case: Case, python: str) -> None:
-    """SCICO's mask decoupling by hand, in an environment of its own."""
+def beside(case: Case, peer: str, python: str) -> None:
+    """Another library, by its script in `peers/`, in an environment of its own."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "case.npz"
         np.savez(file, truth=case.truth, kernel=case.kernel, observed=case.observed, lam=case.lam)
-        subprocess.run([python, str(SCICO), str(file)], check=True)
+        subprocess.run([python, str(PEERS / f"photograph_with_{peer}.py"), str(file)], check=True)
 
 
 def main() -> None:
@@ -184,15 +184,18 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--p", type=int, nargs="*", default=[1, 2])
     parser.add_argument("--gradients", action="store_true")
-    parser.add_argument("--scico", help="a Python that has SCICO")
+    parser.add_argument("--scico", help="a Python that has SCICO: its mask decoupling, made by hand")
+    parser.add_argument("--pyproximal", help="a Python that has PyProximal: its primal-dual method")
     given = parser.parse_args()
     for case in cases(given):
         for p in given.p:
             solves(case, p, given.repeats)
             if given.gradients:
                 gradients(case, p, given.repeats)
-            if given.scico and p == 1:
-                beside_scico(case, given.scico)
+            for peer in ("scico", "pyproximal"):
+                python = getattr(given, peer)
+                if python and p == 1:
+                    beside(case, peer, python)
 
 
 if __name__ == "__main__":

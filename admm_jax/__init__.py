@@ -37,6 +37,7 @@ from admm_jax.errors import (
     NonconvexError,
     ParameterError,
     ShapeError,
+    SolveWarning,
 )
 from admm_jax.expressions import Constant, Constr, Expr, Param, Scene, Var
 from admm_jax.model import MAXIMIZE, MINIMIZE, Model
@@ -59,6 +60,7 @@ __all__ += [
     "NonconvexError",
     "ParameterError",
     "ShapeError",
+    "SolveWarning",
 ]
 
 _ON_DEMAND = ("learn", "plot", "progress", "restore", "testing")  # imported when they are first used

@@ -34,6 +34,10 @@ class NonconvexError(ModelError):
     """A model that is not convex, or whose convexity no rule can establish."""
 
 
+class SolveWarning(UserWarning):
+    """An image is handed out though its solve did not come to its tolerance."""
+
+
 class DerivativeWarning(UserWarning):
     """A derivative is in doubt: the solve did not converge, or did not settle which parts of the solution are held."""
 

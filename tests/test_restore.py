@@ -174,3 +174,26 @@ def test_counts_keep_their_scale():
 def test_counts_that_are_none(arguments, error, says):
     with pytest.raises(error, match=says):
         restore.deblur_poisson(**{"counts": np.arange(np.prod(SHAPE)).reshape(SHAPE), "kernel": KERNEL, **arguments})
+
+
+def test_a_level_far_above_the_contrast_costs_nothing():
+    """A camera's offset, in the solution's values too; solved with it, 100 took eight times the iterations."""
+    noisy = (INNER + 10 * NOISE).astype("float32")
+    plain, (first,) = restore.denoise(noisy, lam=0.05, full_output=True)
+    for level in (100, 1e4):
+        image, (solution,) = restore.denoise(noisy + np.float32(level), lam=0.05, full_output=True)
+        rounding = 2e-7 * level  # of the image itself
+        np.testing.assert_allclose(image - np.float32(level), plain, atol=1e-3 + rounding)
+        np.testing.assert_allclose(solution["u"], image)
+        assert int(solution.iterations) <= int(first.iterations) + 10
+
+
+def test_an_image_that_is_not_solved_is_warned_of():
+    with pytest.warns(admm.SolveWarning, match="not restored to the tolerance: SOLVE_OVER_MAX_ITER") as told:
+        restore.denoise((INNER + 10 * NOISE).astype("float32"), lam=0.05, max_iterations=2)
+    assert told[0].filename == __file__
+
+
+def test_an_image_that_the_dtype_cannot_hold_is_refused():
+    with pytest.raises(admm.DataError, match=r"squares that float32 can hold, got values up to 1\.\d+e\+30"):
+        restore.denoise((1e30 * (INNER + 10 * NOISE)).astype("float32"), lam=5e28)

@@ -75,9 +75,9 @@ def unsolved(converged: np.ndarray, unique: np.ndarray, error: np.ndarray, limit
     if bool(error <= limit) or not (converged and unique):
         return None
     return (
-        "the derivative is NaN, for its linear system has no solution, or more than one "
+        "the derivative is NaN, for its linear system has no solution, or more than one, or is too ill-conditioned "
         f"(relative residual {float(error):.1e}): kinks of two terms lie on each other and the change pulls them "
-        "apart, or multipliers were asked for that are not unique "
+        "apart, or multipliers were asked for that are not unique, or the data hardly see a part of the solution "
         "(the option derivative_nan=False gives what there is instead)"
     )
 

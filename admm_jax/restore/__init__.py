@@ -57,6 +57,9 @@ def deblur(
         The image, of the shape and scale of `image`, in floats; with `full_output` also a list with the `Solution` of
         each channel, in units of 0 to 1 and with its whole frame.
 
+    Warns:
+        SolveWarning: the solve did not come to its tolerance, as where `max_iterations` is small.
+
     Raises:
         DataError, ShapeError: an argument is wrong; it says which and what was expected.
     """
@@ -68,7 +71,8 @@ def deblur(
         u, blurred, frame = _blurred(seen, kernel, boundary)
         return _model(u, tv, 0.5 * total(square(blurred - seen))), frame
 
-    return restored(image, model_of, lam, channel_axis, full_output, options)
+    level_is_free = boundary != "zero"  # the kernel sums to one
+    return restored(image, model_of, lam, channel_axis, full_output, options, level_is_free=level_is_free)
 
 
 def deblur_poisson(
@@ -124,7 +128,7 @@ def deblur_poisson(
         model.addConstr(u >= 0)
         return model, frame
 
-    return restored(counts, model_of, lam, channel_axis, full_output, options, COUNTS)
+    return restored(counts, model_of, lam, channel_axis, full_output, options, COUNTS, level_is_free=False)
 
 
 def denoise(
@@ -157,7 +161,7 @@ def denoise(
         u, noisy = Var("u", *shape), Param("image", *shape)
         return _model(u, tv, 0.5 * total(square(u - noisy))), lambda solution: solution["u"]
 
-    return restored(image, model_of, lam, channel_axis, full_output, options, UNBLURRED)
+    return restored(image, model_of, lam, channel_axis, full_output, options, UNBLURRED, level_is_free=True)
 
 
 def inpaint(
@@ -200,7 +204,8 @@ def inpaint(
         model.addConstr(u[~missing] == known[~missing])
         return model, lambda solution: solution["u"]
 
-    return restored(image, model_of, None, channel_axis, full_output, {"tol": 1e-3, "stop": "certificate", **options})
+    options = {"tol": 1e-3, "stop": "certificate", **options}
+    return restored(image, model_of, None, channel_axis, full_output, options, level_is_free=True)
 
 
 def _variation(u: Var, tv: str) -> Expr:

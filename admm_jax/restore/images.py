@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from admm_jax.errors import DataError, ShapeError
+from admm_jax.derivative.tell import called_from
+from admm_jax.errors import DataError, ShapeError, SolveWarning
 from admm_jax.learn.noise import START, noise_level
 from admm_jax.learn.photons import lam_of_counts
 from admm_jax.model import Model
+from admm_jax.pytree import replace
 from admm_jax.solution import Solution
+from admm_jax.status import Status
 
+PEDESTAL = 1.0  # times the range of an image: from there its level is taken off, for it costs iterations and digits
+DONE = (Status.SOLVE_OPT_SUCCESS, Status.SOLVE_ESTIMATE_REACHED)
 ENOUGH = {"tol": 1e-3, "stop": "estimate"}  # a smaller gap changes neither what the eye sees nor the PSNR
 
 
@@ -48,6 +54,8 @@ def restored(
     full_output: bool,
     options: dict[str, Any],
     kind: Kind = PHOTOGRAPH,
+    *,
+    level_is_free: bool,
 ) -> Any:
     """Each channel restored by the model in values of 0 to 1, put together again in the scale of the image.
 
@@ -60,6 +68,7 @@ def restored(
         full_output: Whether to return the solutions too.
         options: Of `Model.solve`, over `ENOUGH`.
         kind: Of image.
+        level_is_free: Whether the solution for image + c is that for the image, plus c.
     """
     if np.ma.isMaskedArray(image):
         raise DataError(f"{kind.name} must be an array without a mask of its own: pass the mask to inpaint")
@@ -70,10 +79,40 @@ def restored(
     model, seen = model_of((channels.shape[1], channels.shape[2]))
     weight = {} if lam is None else {"lam": np.asarray(_weight(lam, channels, kind), channels.dtype)}
     options = {**ENOUGH, **options}
-    solutions: list[Solution] = [model.solve({**weight, "image": channel}, **options) for channel in channels]
+    levels = [_level(channel) if level_is_free else 0.0 for channel in channels]
+    solutions: list[Solution] = []
+    for channel, level in zip(channels, levels, strict=True):
+        solution = model.solve({**weight, "image": channel - channel.dtype.type(level)}, **options)
+        _tell(solution, channel, kind)
+        if level:
+            values = {name: value + level for name, value in solution.values.items()}
+            solution = replace(solution, values=values, range=solution.range + level)
+        solutions.append(solution)
     together = np.stack([np.asarray(seen(solution)) for solution in solutions]) * np.asarray(scale, channels.dtype)
     result = together[0] if axis is None else np.moveaxis(together, 0, axis)
     return (result, solutions) if full_output else result
+
+
+def _level(channel: np.ndarray) -> float:
+    """What to take off a channel before it is solved: its median, where that is far from zero beside its range."""
+    middle = float(np.median(channel))
+    return middle if abs(middle) > PEDESTAL * float(np.ptp(channel)) else 0.0
+
+
+def _tell(solution: Solution, channel: np.ndarray, kind: Kind) -> None:
+    """Refuse what is no image, and warn of one that is not the solution: nobody looks at a status who has only that."""
+    status = Status(int(solution.status))
+    if status is Status.SOLVE_NAN_FOUND:
+        largest, dtype = float(np.max(np.abs(channel))), np.asarray(solution.objective).dtype.name
+        raise DataError(
+            f"{kind.name} must have squares that {dtype} can hold, got values up to {largest:.3g}: scale it"
+        )
+    if status not in DONE:
+        text = (
+            f"the {kind.name} is not restored to the tolerance: {status.name}, {status.meaning} (estimated gap "
+            f"{float(solution.estimate):.1e}); full_output=True returns the solution, whose report says what helps"
+        )
+        warnings.warn_explicit(text, SolveWarning, *called_from())
 
 
 def _channels(array: np.ndarray, channel_axis: int | None, kind: Kind) -> tuple[np.ndarray, int | None, float]:

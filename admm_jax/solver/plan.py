@@ -23,6 +23,9 @@ SMALLEST_IMAGE = 20  # pixels
 LATER_VARIABLES = 1000  # up to there a solve with matrices takes over where iterating has not arrived
 LATER_FROM = 500  # iterations: a Newton step costs some hundred of them
 ADRIFT_RHO_TOLERANCE = 5.0  # of a model without quadratics, which say how large rho should be at the start
+UNTOLD_RHO_TOLERANCE = (
+    7.0  # of one whose quadratics say it badly: complex images of few frequencies took six times as long
+)
 DENSE_RHO_TOLERANCE = 3.0  # a new factor is cheap, and the x-update exact
 DENSE_ENTRIES = 4_000_000  # entries of all matrices together: 32 MB in float64
 # isotropic TV on 256² pixels is brought to 1e-6 by 475 iterations, in 5 s; polishing it, to 4e-12, takes 66
@@ -105,8 +108,21 @@ def make_plan(problem: Problem, own: Solve | None = None) -> Plan:
     x_update = ConjugateGradients() if own is None else Preconditioned(function=own)
     isotropic = any(regions.is_isotropic(penalty) for penalty in problem.penalties)
     below = ISOTROPIC_POLISH_BELOW if isotropic else Plan.polish_below
-    tolerance = Plan.rho_tolerance if problem.quadratics else ADRIFT_RHO_TOLERANCE
+    tolerance = rho_tolerance_of(problem)
     return polishing(Plan(x_update, polish_below=below, rho_tolerance=tolerance), problem)
+
+
+def rho_tolerance_of(problem: Problem) -> float:
+    """How far the residuals may be apart before rho moves.
+
+    Where rho begins was measured with a blur of the image, or the image itself, in the quadratics: there it is good,
+    and moving it costs iterations. Of other operators, such as a few frequencies or projections, it may be far off.
+    """
+    if not problem.quadratics:
+        return ADRIFT_RHO_TOLERANCE
+    chains = [chain for quadratic in problem.quadratics for chain in quadratic.map.chains]
+    measured = any(not chain.ops or any(op.convolution is not None for op in chain.ops) for chain in chains)
+    return Plan.rho_tolerance if measured else UNTOLD_RHO_TOLERANCE
 
 
 def matrices_fit(problem: Problem) -> bool:

@@ -23,9 +23,8 @@ SMALLEST_IMAGE = 20  # pixels
 LATER_VARIABLES = 1000  # up to there a solve with matrices takes over where iterating has not arrived
 LATER_FROM = 500  # iterations: a Newton step costs some hundred of them
 ADRIFT_RHO_TOLERANCE = 5.0  # of a model without quadratics, which say how large rho should be at the start
-UNTOLD_RHO_TOLERANCE = (
-    7.0  # of one whose quadratics say it badly: complex images of few frequencies took six times as long
-)
+# of one whose quadratics say it badly: complex images of half of their frequencies took six times as long
+UNTOLD_RHO_TOLERANCE = 7.0
 DENSE_RHO_TOLERANCE = 3.0  # a new factor is cheap, and the x-update exact
 DENSE_ENTRIES = 4_000_000  # entries of all matrices together: 32 MB in float64
 # isotropic TV on 256² pixels is brought to 1e-6 by 475 iterations, in 5 s; polishing it, to 4e-12, takes 66

@@ -49,7 +49,7 @@ class Run:
     next_check: Array
     checks: Array
     polish_at: Array
-    raw_objective: Array  # of the last checked iterate that was not polished
+    raw_objective: Array  # of the last checked iterate that was not polished, or was and is gone on from
     ends: Array  # the iteration at which a run that has reached `tol` gives up on `target`
     distance: Array
     nearer_at: Array

@@ -228,9 +228,9 @@ def _after_polish(
 ) -> Run:
     """A polished point that improved becomes the iterate: from there a few steps find what was missed.
 
-    It is compared with the last iterate that was not polished, or that was and is gone on from: else it could come back
-    to the same point for ever. One that made things worse, in its objective or (where it was not even `took`) in what it
-    proves, came too early: wait half as long again.
+    It is compared with the last iterate that was not polished, or that was and is gone on from: else it could come
+    back to the same point for ever. One that made things worse, in its objective or (where it was not even `took`) in
+    what it proves, came too early: wait half as long again.
 
     Args:
         problem: The rewritten problem.

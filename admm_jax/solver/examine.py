@@ -14,7 +14,7 @@ from admm_jax.solver.certificate import Certificate, certificate_of, certifies, 
 from admm_jax.solver.estimate import estimated_gap
 from admm_jax.solver.plan import Plan
 from admm_jax.solver.rewrite import VECTOR, lift
-from admm_jax.solver.run import ENDLESS, Run, duals_of, within_range
+from admm_jax.solver.run import ENDLESS, Run, duals_of, out_of_patience, within_range
 from admm_jax.solver.settings import Settings
 from admm_jax.solver.sizes import Units
 from admm_jax.solver.state import State
@@ -24,6 +24,7 @@ from admm_jax.solver.x_update import Workspace
 Examined = tuple[Run, Point, Certificate, Array, Array]  # see `examine`
 DENSE_ROUNDS = 4  # of absorbing and projecting, each with one factorisation
 ONLY_LOOK = -1  # rounds
+STANDSTILL = 0.25  # of a run's patience, after which a certificate is tried whatever it promises
 
 
 def candidate(problem: Problem, x: Point, zs: tuple[Array, ...] | None) -> Point:
@@ -165,8 +166,10 @@ def _matrix_free(problem: Problem, plan: Plan, run: Run, settings: Settings, goa
         rounds = jnp.where(settings.by_estimate, ONLY_LOOK, plan.rounds)
         return full_certificate(lifted, plan, run, point, quick, goal, rounds)
 
-    # the certificate costs tens of iterations: only pay for it when it can succeed
+    # The certificate costs tens of iterations: only pay for it when it can succeed, when the run may end without it, and
+    # when nothing moves any more: of a sum of rounding, a promise may be larger than what is proved.
     last = state.iteration >= settings.max_iterations
+    last = last | out_of_patience(plan, settings, state.iteration, run.nearer_at, STANDSTILL)
     hopeless = (plan.promise_factor * quick.relative_gap > goal) & ~last
     none = replace(quick, relative_gap=jnp.full_like(quick.gap, jnp.inf))
     certificate = lax.cond(hopeless, lambda: none, full)

@@ -16,7 +16,7 @@ from admm_jax.solver.detect import infeasible, unbounded
 from admm_jax.solver.examine import examine
 from admm_jax.solver.plan import Plan
 from admm_jax.solver.rewrite import lift
-from admm_jax.solver.run import HISTORY, Run, duals_of
+from admm_jax.solver.run import HISTORY, Run, duals_of, out_of_patience
 from admm_jax.solver.settings import Settings
 from admm_jax.solver.sizes import larger, size_of
 from admm_jax.solver.state import State
@@ -25,7 +25,6 @@ from admm_jax.solver.vectors import dtype_of, select, subtract
 from admm_jax.status import Status
 
 NEARER = 0.9  # a run makes progress where it comes nearer to its tolerances by this factor
-PATIENCE = 0.5  # iterations that it may go on without, relative to those until it last did
 OVERTIME = 1.0  # iterations spent on `target`, relative to those spent on `tol`
 PATIENT_OVERTIME = 4.0  # the same where `tol` is of the estimate of the gap, which is reached in a quarter of the time
 LEAST_OVERTIME = 50
@@ -76,7 +75,8 @@ def check(problem: Problem, inner: Problem, plan: Plan, run: Run, before: State,
     by_gap = certifies(problem)
     if not by_gap:  # there is only how far the iterate still moves
         ratio = jnp.maximum(*residual) / settings.target
-    following = plan.next_check(state.iteration, ratio)
+    dear = jnp.isfinite(certificate.relative_gap) & ~settings.by_estimate & plan.absorbs
+    following = plan.next_check(state.iteration, ratio, dear)
     if plan.polisher is not None or plan.polish_later:
         following = jnp.where(settings.polish, jnp.minimum(following, run.polish_at), following)
         following = jnp.maximum(following, state.iteration + 1)
@@ -105,10 +105,9 @@ def check(problem: Problem, inner: Problem, plan: Plan, run: Run, before: State,
     # what is proved, what seems about to be, and the violation: while any of them falls there is progress
     distance = jnp.stack([short, expected, certificate.violation])
     nearer = distance < NEARER * run.distance
-    nearer_at = jnp.where(jnp.any(nearer), state.iteration, run.nearer_at)
-    patience = jnp.maximum(PATIENCE * nearer_at, plan.least_patience).astype(jnp.int32)
-    # a tolerance of zero asks for all iterations that are allowed
-    still = (settings.tol > 0) & (state.iteration - nearer_at > patience)
+    fell = nearer & jnp.isfinite(run.distance)  # a first proof, which may be asked for because nothing moves, is none
+    nearer_at = jnp.where(jnp.any(fell), state.iteration, run.nearer_at)
+    still = out_of_patience(plan, settings, state.iteration, nearer_at)
     stalled = ~reached & ~near & still
     near = near & ((estimate <= settings.target) | (state.iteration >= ends) | still)
     broken = ~jnp.all(jnp.stack([jnp.all(jnp.isfinite(value)) for value in state.x.values()]))

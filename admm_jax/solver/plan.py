@@ -73,14 +73,15 @@ class Plan:
     derivative_nan: bool = True  # a derivative that has no basis becomes NaN
     derivative_warning: bool = True  # one that is in doubt is warned of
 
-    def next_check(self, iteration: Array, ratio: Array) -> Array:
+    def next_check(self, iteration: Array, ratio: Array, dear: Array) -> Array:
         """When to look again after a check that found, or expects, a gap `ratio` times the tolerance.
 
         Gaps fall about as iteration^-2.5; the next check aims at where this one's would reach the tolerance, within
-        a factor of 1.08 to 1.6.
+        a factor of 1.08 to 1.6. A `dear` one cost tens of iterations: then a few more of them are the lesser risk.
         """
         growth = jnp.where(jnp.isfinite(ratio), jnp.clip(ratio, 1e-3, 1e3) ** 0.4, 1.4)
-        ahead = jnp.maximum(iteration * (jnp.clip(growth, 1.08, 1.6) - 1), self.first_check // 4)
+        least = jnp.where(dear, self.first_check // 2, self.first_check // 4)
+        ahead = jnp.maximum(iteration * (jnp.clip(growth, 1.08, 1.6) - 1), least)
         return iteration + jnp.minimum(ahead, 500).astype(jnp.int32)
 
     @property
@@ -92,6 +93,11 @@ class Plan:
     def decoupled(self) -> bool:
         """Whether points are known by an estimate more than by a certificate (`XUpdate.decoupled`)."""
         return self.x_update.decoupled
+
+    @property
+    def absorbs(self) -> bool:
+        """Whether a certificate costs tens of iterations (see `absorb.py`)."""
+        return not (self.dense or self.decoupled)
 
 
 def make_plan(problem: Problem, own: Solve | None = None) -> Plan:

@@ -24,6 +24,7 @@ from admm_jax.solver.x_update import Workspace
 from admm_jax.status import Status
 
 ENDLESS = 2**31 - 1
+PATIENCE = 0.5  # iterations that a run may go on without progress, relative to those until it last made some
 HISTORY = 256  # checks recorded; they grow further apart, so this is never reached in practice
 
 
@@ -64,6 +65,16 @@ def duals_of(problem: Problem, state: State) -> tuple[Array, ...]:
     # a decoupled problem has further splits, and frames that are larger
     pairs = zip(problem.penalties, state.y, state.fields, strict=False)
     return tuple(p.function.dual(decouple.own_part(p, y), field) for p, y, field in pairs)
+
+
+def out_of_patience(plan: Plan, settings: Settings, iteration: Array, nearer_at: Array, share: float = 1.0) -> Array:
+    """Whether a run has gone on for too long since it last came nearer to its tolerances, at `nearer_at`.
+
+    `share`: of the iterations that it may go on for.
+    """
+    patience = (share * jnp.maximum(PATIENCE * nearer_at, plan.least_patience)).astype(jnp.int32)
+    # a tolerance of zero asks for all iterations that are allowed
+    return (settings.tol > 0) & (iteration - nearer_at > patience)
 
 
 def invalid(problem: Problem) -> Array:

@@ -166,7 +166,7 @@ def _matrix_free(problem: Problem, plan: Plan, run: Run, settings: Settings, goa
         rounds = jnp.where(settings.by_estimate, ONLY_LOOK, plan.rounds)
         return full_certificate(lifted, plan, run, point, quick, goal, rounds)
 
-    # The certificate costs tens of iterations: only pay for it when it can succeed, when the run may end without it, and
+    # The certificate costs tens of iterations: only pay for it when it can succeed, when the run may end without, and
     # when nothing moves any more: of a sum of rounding, a promise may be larger than what is proved.
     last = state.iteration >= settings.max_iterations
     last = last | out_of_patience(plan, settings, state.iteration, run.nearer_at, STANDSTILL)

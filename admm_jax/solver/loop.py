@@ -20,7 +20,7 @@ from admm_jax.solver.run import HISTORY, Run, duals_of, out_of_patience
 from admm_jax.solver.settings import Settings
 from admm_jax.solver.sizes import larger, size_of
 from admm_jax.solver.state import State
-from admm_jax.solver.step import adapt_rho, residuals, step
+from admm_jax.solver.step import adapt_rho, residuals, row_lengths, step
 from admm_jax.solver.vectors import dtype_of, select, subtract
 from admm_jax.status import Status
 
@@ -51,7 +51,15 @@ def close(certificate: Certificate, estimate: Array, settings: Settings) -> Arra
     return settings.by_estimate & (estimate <= settings.tol) & (certificate.violation <= settings.feasibility_tol)
 
 
-def check(problem: Problem, inner: Problem, plan: Plan, run: Run, before: State, settings: Settings) -> Run:
+def check(
+    problem: Problem,
+    inner: Problem,
+    plan: Plan,
+    run: Run,
+    before: State,
+    lengths: tuple[Array, ...],
+    settings: Settings,
+) -> Run:
     """Certify the current iterate, keep it if it is the best, and decide whether to stop.
 
     Args:
@@ -60,11 +68,12 @@ def check(problem: Problem, inner: Problem, plan: Plan, run: Run, before: State,
         plan: How it is solved.
         run: Its run, at the iterate.
         before: The iterate before.
+        lengths: Of the rows of its maps (`row_lengths`).
         settings: The numbers of the run.
     """
     state = run.state
     dtype = dtype_of(state.x)
-    residual = residuals(inner, before, state, run.units.point)
+    residual = residuals(inner, before, state, lengths, run.units.point)
     run, point, certificate, expected, estimate = examine(problem, plan, run, settings)
     if not plan.decoupled:
         awaited = jnp.where(settings.by_estimate, jnp.minimum(estimate, expected), expected)
@@ -159,6 +168,7 @@ def advance(problem: Problem, plan: Plan, run: Run, limit: Array, settings: Sett
     """
     limit = jnp.minimum(limit, settings.max_iterations)
     inner = plan.x_update.iterated(problem)  # once, outside the loop
+    lengths = row_lengths(inner, dtype_of(run.state.x))
 
     def unfinished(run: Run) -> Array:
         return (run.state.iteration < limit) & (run.status == Status.SOLVE_UNKNOWN.value)
@@ -175,6 +185,6 @@ def advance(problem: Problem, plan: Plan, run: Run, limit: Array, settings: Sett
         before, state, extent = lax.while_loop(lambda carry: carry[1].iteration < target, one, start)
         run = replace(run, state=state, units=replace(run.units, point=extent))
         due = (state.iteration >= run.next_check) | (state.iteration >= settings.max_iterations)
-        return lax.cond(due, lambda: check(problem, inner, plan, run, before, settings), lambda: run)
+        return lax.cond(due, lambda: check(problem, inner, plan, run, before, lengths, settings), lambda: run)
 
     return lax.while_loop(unfinished, body, run)

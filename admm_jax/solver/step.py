@@ -47,7 +47,14 @@ def step(problem: Problem, plan: Plan, workspace: Workspace, state: State) -> St
     return replace(state, x=x, z=tuple(zs), y=tuple(ys), fields=tuple(fields), iteration=state.iteration + 1)
 
 
-def residuals(problem: Problem, before: State, after: State, unit: Array | float = 0.0) -> tuple[Array, Array]:
+def row_lengths(problem: Problem, dtype: jnp.dtype) -> tuple[Array, ...]:
+    """Of the map of each penalty, the length of its rows: once for a run, as each costs a product with the map."""
+    return tuple(row_length(penalty.map, dtype) for penalty in problem.penalties)
+
+
+def residuals(
+    problem: Problem, before: State, after: State, lengths: tuple[Array, ...], unit: Array | float = 0.0
+) -> tuple[Array, Array]:
     """Relative primal and dual residuals of the step from `before` to `after`.
 
     ||A x + b - z|| / max(||A x + b||, ||z||)   and   ||sum A^T rho (z - z_before)|| / sqrt(sum (a ||y||)^2)
@@ -60,6 +67,7 @@ def residuals(problem: Problem, before: State, after: State, unit: Array | float
         problem: The iterated problem.
         before: The iterate before.
         after: The iterate.
+        lengths: Of the rows of each A_j (`row_lengths`).
         unit: The size that x has as a rule: where A x + b goes to zero, sqrt(eps) ||A|| times it is the least that the
             primal residual is relative to.
     """
@@ -68,16 +76,15 @@ def residuals(problem: Problem, before: State, after: State, unit: Array | float
     gap = value_size = split_size = least = jnp.zeros((), dtype)
     change = {name: jnp.zeros_like(value) for name, value in after.x.items()}
     force = gap
-    splits = zip(problem.penalties, before.z, after.z, after.y, rhos_of(problem, after), strict=True)
-    for penalty, old, new, y, rho in splits:
+    splits = zip(problem.penalties, before.z, after.z, after.y, rhos_of(problem, after), lengths, strict=True)
+    for penalty, old, new, y, rho, length in splits:
         value = penalty.map(after.x) + penalty.offset
         gap = gap + jnp.sum((value - new) ** 2)
-        lengths = row_length(penalty.map, dtype)
         value_size = value_size + jnp.sum(value**2)
         split_size = split_size + jnp.sum(new**2)
-        least = least + eps * (lengths * unit) ** 2 * new.size
+        least = least + eps * (length * unit) ** 2 * new.size
         change = add(change, penalty.map.adjoint(rho * (new - old)))
-        force = force + lengths**2 * jnp.sum(y * y)
+        force = force + length**2 * jnp.sum(y * y)
     primal = jnp.sqrt(gap / jnp.maximum(jnp.maximum(value_size, split_size), jnp.maximum(least, tiny)))
     return primal, norm(change) / jnp.maximum(jnp.sqrt(force), tiny)
 

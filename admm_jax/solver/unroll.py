@@ -23,7 +23,7 @@ from admm_jax.solver.run import duals_of
 from admm_jax.solver.settings import Settings
 from admm_jax.solver.solve import finish, start_run
 from admm_jax.solver.state import State
-from admm_jax.solver.step import residuals, step
+from admm_jax.solver.step import residuals, row_lengths, step
 from admm_jax.status import Status
 
 
@@ -46,7 +46,7 @@ def solve(
     frozen, fixed, still, place = lax.stop_gradient((lift(inner), run, last, point))
     quick = promise(frozen, place, duals_of(inner, still), fixed.units)
     certificate = full_certificate(frozen, plan, replace(fixed, state=still), place, quick, settings.tol)
-    primal, dual = lax.stop_gradient(residuals(inner, before, last))
+    primal, dual = lax.stop_gradient(residuals(inner, before, last, row_lengths(inner, jnp.dtype(dtype))))
     reached = within(certificate, settings)
     status = jnp.where(reached, Status.SOLVE_OPT_SUCCESS.value, Status.SOLVE_OVER_MAX_ITER.value)
     status = jnp.where(run.status == Status.SOLVE_UNKNOWN.value, status, run.status).astype(jnp.int32)

@@ -50,11 +50,13 @@ def select(condition: Array, x: T, y: T) -> T:
 
 
 def probe_signs(shape: tuple[int, ...], dtype: jnp.dtype) -> Array:
-    """A fixed array of +1 and -1 without a pattern."""
+    """A fixed array of +1 and -1 without a pattern: the top bit of a hash of each entry's number (Appleby 2011)."""
     # the barrier keeps the compiler from computing it, which would be slow, and from storing it in the program
-    one = lax.optimization_barrier(jnp.ones((), dtype))
-    ramp = jnp.arange(math.prod(shape), dtype=dtype) * one
-    return jnp.where(jnp.sin(1 + ramp**1.5) < 0, -one, one).reshape(shape)
+    first, second = lax.optimization_barrier((jnp.uint32(0x85EBCA6B), jnp.uint32(0xC2B2AE35)))
+    mixed = jnp.arange(1, math.prod(shape) + 1, dtype=jnp.uint32) * first
+    mixed = (mixed ^ (mixed >> 13)) * second
+    mixed = (mixed ^ (mixed >> 16)) * first
+    return jnp.where(mixed >> 31 == 0, 1, -1).astype(dtype).reshape(shape)
 
 
 def row_length(problem_map: LinearMap, dtype: jnp.dtype) -> Array:

@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from admm_jax.problem import Penalty, Problem
@@ -16,7 +17,7 @@ from admm_jax.solver.own_x_update import Preconditioned, Solve
 from admm_jax.solver.polisher import Polisher, polisher_of
 from admm_jax.solver.rewrite import inner_shape
 from admm_jax.solver.x_update import XUpdate
-from admm_jax.solver.x_update_forms import Cholesky, ConjugateGradients, FourierDiagonal
+from admm_jax.solver.x_update_forms import Cholesky, ConjugateGradients, FourierDiagonal, Pixelwise
 
 DENSE_VARIABLES = 400  # above it one factorisation costs more than a handful of matrix-free products
 SMALLEST_IMAGE = 20  # pixels
@@ -50,7 +51,7 @@ class Plan:
 
     x_update: XUpdate
     prox_steps: int = 10
-    prox_growth: int = 10  # one more step after so many iterations
+    prox_growth: float = 0.1  # more steps in each iteration than in the one before
     most_prox_steps: int = 200
     relaxation: float = 1.6
     first_check: int = 25
@@ -73,6 +74,11 @@ class Plan:
     derivative_nan: bool = True  # a derivative that has no basis becomes NaN
     derivative_warning: bool = True  # one that is in doubt is warned of
 
+    def effort(self, iteration: Array) -> Array:
+        """The inner steps of a prox that is no closed form, in an iteration."""
+        grown = self.prox_steps + (iteration * self.prox_growth).astype(jnp.int32)
+        return jnp.minimum(grown, self.most_prox_steps)
+
     def next_check(self, iteration: Array, ratio: Array, dear: Array) -> Array:
         """When to look again after a check that found, or expects, a gap `ratio` times the tolerance.
 
@@ -80,7 +86,7 @@ class Plan:
         a factor of 1.08 to 1.6. A `dear` one cost tens of iterations: then a few more of them are the lesser risk.
         """
         growth = jnp.where(jnp.isfinite(ratio), jnp.clip(ratio, 1e-3, 1e3) ** 0.4, 1.4)
-        least = jnp.where(dear, self.first_check // 2, self.first_check // 4)
+        least = jnp.where(dear, max(self.first_check // 2, 1), max(self.first_check // 4, 1))
         ahead = jnp.maximum(iteration * (jnp.clip(growth, 1.08, 1.6) - 1), least)
         return iteration + jnp.minimum(ahead, 500).astype(jnp.int32)
 
@@ -100,21 +106,58 @@ class Plan:
         return not (self.dense or self.decoupled)
 
 
-def make_plan(problem: Problem, own: Solve | None = None) -> Plan:
+# its iterations are stretches of the prox' own ascent, which begins anew with each: longer and longer ones
+DENOISING = Plan(
+    Pixelwise(),
+    prox_steps=25,
+    prox_growth=10,
+    most_prox_steps=1000,
+    first_check=2,
+    rho_tolerance=math.inf,
+    promise_factor=1.0,  # stationarity holds: what is promised is what is proved
+    promise_kept=1.0,
+    first_polish=8,
+    polish_every=3,
+    least_patience=50,
+)
+
+
+def make_plan(problem: Problem, own: Solve | None = None, *, plain: bool = False) -> Plan:
     """Choose by size: small problems are factorised, images are not.
 
     With an x-update of the user's own (see `own_x_update`) it is by conjugate gradients, whatever the size.
+
+    Args:
+        problem: The user's.
+        own: An x-update of the user's own.
+        plain: Whether the steps must be those of ADMM on the problem as it stands, as where they are differentiated.
     """
     if own is None and problem.size <= DENSE_VARIABLES and matrices_fit(problem):
         return Plan(Cholesky(), rho_tolerance=DENSE_RHO_TOLERANCE)
-    periods = periods_of(problem) if own is None else None
+    if own is None and not plain and is_denoising(problem):
+        return polishing(dataclasses.replace(DENOISING, polish_below=polish_below(problem)), problem)
+    periods = periods_of(problem) if own is None and not plain else None
     if periods is not None and transforms_pay(problem):
         return Plan(FourierDiagonal(periods, axes_of(problem)), least_patience=100)
     x_update = ConjugateGradients() if own is None else Preconditioned(function=own)
-    isotropic = any(regions.is_isotropic(penalty) for penalty in problem.penalties)
-    below = ISOTROPIC_POLISH_BELOW if isotropic else Plan.polish_below
     tolerance = rho_tolerance_of(problem)
-    return polishing(Plan(x_update, polish_below=below, rho_tolerance=tolerance), problem)
+    return polishing(Plan(x_update, polish_below=polish_below(problem), rho_tolerance=tolerance), problem)
+
+
+def polish_below(problem: Problem) -> float:
+    """The tolerance below which polishing pays."""
+    isotropic = any(regions.is_isotropic(penalty) for penalty in problem.penalties)
+    return ISOTROPIC_POLISH_BELOW if isotropic else Plan.polish_below
+
+
+def is_denoising(problem: Problem) -> bool:
+    """Whether it is w/2 ||x - d||^2 + TV(x + b), w a number: one prox, which needs no splitting."""
+    if len(problem.quadratics) != 1 or len(problem.penalties) != 1 or len(problem.variables) != 1:
+        return False
+    (quadratic,), (penalty,) = problem.quadratics, problem.penalties
+    if quadratic.map.identity_on is None or penalty.map.identity_on is None:
+        return False
+    return penalty.function.variation() is not None and np.size(quadratic.weight) == 1
 
 
 def rho_tolerance_of(problem: Problem) -> float:

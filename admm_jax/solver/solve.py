@@ -24,7 +24,6 @@ from admm_jax.solver.run import Run, start_run
 from admm_jax.solver.scaling import Scaling
 from admm_jax.solver.settings import Settings
 from admm_jax.solver.state import State
-from admm_jax.solver.x_update_forms import ConjugateGradients
 from admm_jax.status import Status
 
 NO_LIMIT = np.iinfo(np.int32).max
@@ -86,9 +85,7 @@ def prepare(problem: Problem, options: Mapping[str, Any], dtype: Any = None) -> 
     own = options["x_update"]
     if own is not None:
         own_x_update.check(own, problem, dtype)
-    plan = make_plan(problem, own)
-    if options["derivative"] == "unroll" and plan.decoupled:  # it differentiates the steps of the problem as it stands
-        plan = dataclasses.replace(plan, x_update=ConjugateGradients())
+    plan = make_plan(problem, own, plain=options["derivative"] == "unroll")
     batching = str(options["batching"])
     plan = dataclasses.replace(
         plan,

@@ -34,9 +34,8 @@ def step(problem: Problem, plan: Plan, workspace: Workspace, state: State) -> St
     zs, ys, fields = [], [], []
     # each prox that is no closed form starts its momentum anew, so that a fixed number of steps would in the end be
     # plain projected gradient
-    effort = jnp.minimum(plan.prox_steps + state.iteration // plan.prox_growth, plan.most_prox_steps)
-    if plan.unroll:  # reverse mode needs a number of steps that is known
-        effort = plan.prox_steps
+    # (reverse mode needs a number that is known)
+    effort = plan.prox_steps if plan.unroll else plan.effort(state.iteration)
     splits = zip(problem.penalties, images, state.z, state.y, state.fields, rhos_of(problem, state), strict=True)
     for penalty, value, z, y, field, rho in splits:
         v = plan.relaxation * value + (1 - plan.relaxation) * z + y / rho

@@ -1,4 +1,4 @@
-"""The x-updates: by a Cholesky factor, by conjugate gradients, and by transforms where all is diagonal in Fourier."""
+"""The x-updates: by a Cholesky factor, by conjugate gradients, pixel by pixel, and by transforms."""
 
 from __future__ import annotations
 
@@ -112,6 +112,35 @@ class ConjugateGradients(AsItIs):
             rho: A scalar.
         """
         return lambda r: r
+
+
+@dataclass(frozen=True)
+class Pixelwise(AsItIs):
+    """x = (w d - c + rho (z - b) - y) / (w + rho), of w/2 ||x - d||^2 + <c, x> + g(x + b), with rho = w.
+
+    Then the prox of g is always taken at d - c/w + b, whatever x: g's own dual field is all that is iterated on.
+    """
+
+    description = "a closed form: only the prox is iterated"
+
+    def begin(self, problem: Problem, x: Point) -> Point:
+        """The data: from there the prox is taken at them from the first step on."""
+        (quadratic,) = problem.quadratics
+        ((name, value),) = right_hand_side(problem, dtype_of(x)).items()
+        return {name: value / jnp.where(quadratic.weight > 0, quadratic.weight, 1)}
+
+    def ratios(self, iterated: Problem, rho: Array) -> tuple[Array, ...]:
+        weight = jnp.asarray(iterated.quadratics[0].weight, rho.dtype).reshape(())
+        ratio = jnp.where(weight > 0, weight / rho, 1)
+        return (jnp.stack([ratio, ratio]),)
+
+    def __call__(
+        self, problem: Problem, workspace: Workspace, state: State, *, exact: bool
+    ) -> tuple[Point, tuple[Array, ...]]:
+        (rho,), (penalty,), (quadratic,) = rhos_of(problem, state), problem.penalties, problem.quadratics
+        ((name, rhs),) = workspace.rhs.items()
+        x = {name: (rhs + rho * (state.z[0] - penalty.offset) - state.y[0]) / (quadratic.weight + rho)}
+        return x, images_of(problem, x)
 
 
 def _to_rounding(operator: partial[Point], rhs: Point, precondition: Callable[[Point], Point]) -> Point:

@@ -96,7 +96,7 @@ def measured(size: int, repeats: int, memory: float) -> list[list[str]]:
 
     full = solved(x_update.steps)
     cg_steps = next(n for n in range(x_update.steps + 1) if np.array_equal(solved(n), full)) + 1  # and the residual's
-    dual_steps = plan.prox_steps + ITERATIONS // plan.prox_growth
+    dual_steps = int(plan.effort(np.int32(ITERATIONS)))
     speed = bandwidth(WORKING_SET * size**2, repeats, times)
 
     def dual(field: jax.Array) -> jax.Array:

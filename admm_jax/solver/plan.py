@@ -110,9 +110,9 @@ class Plan:
 DENOISING = Plan(
     Pixelwise(),
     prox_steps=25,
-    prox_growth=10,
+    prox_growth=15,
     most_prox_steps=1000,
-    first_check=2,
+    first_check=3,
     rho_tolerance=math.inf,
     promise_factor=1.0,  # stationarity holds: what is promised is what is proved
     promise_kept=1.0,

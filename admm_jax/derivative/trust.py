@@ -32,7 +32,7 @@ from admm_jax.pytree import pytree_dataclass, replace
 from admm_jax.solution import Solution
 from admm_jax.solver.plan import Plan
 from admm_jax.solver.rewrite import lift
-from admm_jax.solver.settings import Settings
+from admm_jax.solver.settings import FEW_PIXELS, Settings
 from admm_jax.solver.vectors import norm, probe_signs, subtract
 from admm_jax.status import Status
 
@@ -44,7 +44,6 @@ SHARP = {8: 1e-3, 4: 3e-2}  # error of a group, relative, at which its curvature
 # it was 240 times too small.
 SLIGHT = {8: 0.0, 4: 5e-3}
 ASKED = 4.0  # times the accuracy that is asked for, of an estimated error that counts as it
-MANY = 64 * 64  # pixels, over which the target of a decoupled problem was measured
 LEAST_GAP = 1 / 256  # that is believed, in units of rounding: multipliers are known no better than its square root
 ROUGH_STEPS = 300  # of conjugate gradients, for the estimate of the error
 ROUGH = 1e-3  # and the relative residual that they stop at
@@ -91,7 +90,7 @@ def assess(problem: Problem, plan: Plan, solution: Solution, aim: Settings) -> T
     sharp = blurred <= SHARP[dtype.itemsize]
     settled = solution.converged & sharp & ((gap <= target) | clear)
     if plan.decoupled:  # of few pixels one wrong region is percents, which no target that averages over many knows
-        enough = gap <= target if problem.size >= MANY else jnp.zeros((), bool)
+        enough = gap <= target if problem.size >= FEW_PIXELS else jnp.zeros((), bool)
         settled = came & (enough | (sharp & clear))
     known = all(penalty.function.differentiates for penalty in problem.penalties)
     settled = settled if known else jnp.zeros((), bool)
@@ -160,12 +159,13 @@ def active_set(problem: Problem, solution: Solution, factor: Array | float = 1.0
     return tuple(penalty.function.active(reading.z, reading.p) for penalty, reading in pairs)
 
 
-def complaint(code: np.ndarray, measured: np.ndarray, trust: Trust) -> str | None:
+def complaint(code: np.ndarray, measured: np.ndarray, slight: np.ndarray, trust: Trust) -> str | None:
     """What there is to say of a derivative, None if it can be trusted.
 
     Args:
         code: The number of the solve's status.
         measured: Its certified relative gap.
+        slight: Of `SLIGHT`, for the dtype of the solve: a callback's numbers may come in another.
         trust: What is known of the derivative.
     """
     status, gap = int(code), float(measured)
@@ -186,7 +186,7 @@ def complaint(code: np.ndarray, measured: np.ndarray, trust: Trust) -> str | Non
             "that nothing tells whether the parts of the solution that kinks and bounds hold are settled "
             "(the option derivative_warning=False says nothing)"
         )
-    if not trust.settled and not 0 < trust.error <= SLIGHT[trust.error.dtype.itemsize]:
+    if not trust.settled and not 0 < trust.error <= slight:
         return (
             f"the derivative is in doubt{_amount(float(trust.error))}: with a certified gap of {gap:.1e} it is not "
             "settled which parts of the solution are held; a tighter tol, more max_iterations or float64 settles it "
@@ -214,7 +214,7 @@ class Announcer:
     """
 
     def __init__(self, problem: Problem, plan: Plan, solution: Solution, aim: Settings, program: Array) -> None:
-        self.told = solution.status, solution.gap
+        self.told = solution.status, solution.gap, jnp.asarray(SLIGHT[solution.gap.dtype.itemsize], jnp.float32)
         self.trust = assess(problem, plan, solution, aim)
         self.teller, self.program = Teller(complaint), program
 

@@ -25,8 +25,6 @@ from admm_jax.solver.vectors import dtype_of, select, subtract
 from admm_jax.status import Status
 
 NEARER = 0.9  # a run makes progress where it comes nearer to its tolerances by this factor
-OVERTIME = 1.0  # iterations spent on `target`, relative to those spent on `tol`
-PATIENT_OVERTIME = 4.0  # the same where `tol` is of the estimate of the gap, which is reached in a quarter of the time
 LEAST_OVERTIME = 50
 
 
@@ -99,8 +97,7 @@ def check(
     short = certificate.relative_gap if by_gap else jnp.maximum(*residual)
     reached = within(replace(certificate, relative_gap=short), settings)
     aimed = estimate if plan.decoupled and by_gap else short
-    share = jnp.where(settings.by_estimate, PATIENT_OVERTIME, OVERTIME)
-    overtime = jnp.maximum(share * state.iteration, LEAST_OVERTIME).astype(jnp.int32)
+    overtime = jnp.maximum(settings.overtime * state.iteration, LEAST_OVERTIME).astype(jnp.int32)
     ends = jnp.where(reached | near, jnp.minimum(run.ends, state.iteration + overtime), run.ends)
     success = reached & ((aimed <= settings.target) | (state.iteration >= ends))
     lifted = lift(problem)

@@ -26,6 +26,12 @@ ACCURACY = {8: 3e-4, 4: 1e-2}
 ESTIMATE_PER_ERROR = 3e-3
 LARGE_IMAGE = 256 * 256
 LEAST_SHARE = 1 / 8  # of that estimate: float32 comes no nearer
+# Where an image has so few pixels, one wrong region may be all of a gradient: it is pursued further, and for longer.
+FEW_PIXELS = 64 * 64
+LEAST_SHARE_OF_FEW = 1 / 64
+OVERTIME = 1.0  # iterations spent on `target`, relative to those spent on `tol`
+PATIENT_OVERTIME = 4.0  # the same where `tol` is of the estimate of the gap, which is reached in a quarter of the time
+OVERTIME_OF_FEW = 4.0
 FINISHED = {8: 1e-10, 4: 2e-6}  # gaps at which an active set is settled
 FINISHED_CURVED = {8: 1e-12, 4: 2e-6}  # where small groups of a norm are curved: they must be known to some digits
 
@@ -36,7 +42,7 @@ class Settings:
 
     `tol`: of the certified relative gap; `feasibility_tol`: of the relative constraint violation; `polish`: whether
     to; `rho`: the starting penalty parameter, 0 for the automatic one; `adapt`: whether rho may change; `target`: the
-    gap to go on to once `tol` is reached, for at most `OVERTIME` as many iterations as `tol` took; `lower`, `upper`:
+    gap to go on to once `tol` is reached, for at most `overtime` as many iterations as `tol` took; `lower`, `upper`:
     the range of values that is assumed of minimisers, in the user's units, infinite for none and NaN for the automatic
     one; `by_estimate`: whether `tol` is of the estimate of the gap; `accuracy`: relative, of a derivative.
     """
@@ -48,6 +54,7 @@ class Settings:
     rho: Array
     adapt: Array
     target: Array
+    overtime: Array
     lower: Array
     upper: Array
     by_estimate: Array
@@ -85,6 +92,7 @@ def settings_for(options: Mapping[str, Any], dtype: np.dtype, plan: Plan | None 
         rho=number(options["rho"], dtype),
         adapt=number(options["adapt_rho"], bool),
         target=number(tol, dtype),
+        overtime=number(PATIENT_OVERTIME if options["stop"] == "estimate" else OVERTIME, dtype),
         lower=number(lower, dtype),
         upper=number(upper, dtype),
         by_estimate=number(options["stop"] == "estimate", bool),
@@ -105,6 +113,12 @@ def finishing(settings: Settings, plan: Plan, *, size: int, curved: bool) -> Set
     """
     dtype = settings.target.dtype
     settled = np.asarray((FINISHED_CURVED if curved else FINISHED)[dtype.itemsize], dtype)
-    share = min(1.0, max(LEAST_SHARE, size / LARGE_IMAGE))
+    few = plan.decoupled and size < FEW_PIXELS
+    share = min(1.0, max(LEAST_SHARE_OF_FEW if few else LEAST_SHARE, size / LARGE_IMAGE))
     target = share * ESTIMATE_PER_ERROR * settings.accuracy if plan.decoupled else settled
-    return replace(settings, target=jnp.minimum(settings.target, target), polish=jnp.ones_like(settings.polish))
+    return replace(
+        settings,
+        target=jnp.minimum(settings.target, target),
+        overtime=jnp.maximum(settings.overtime, OVERTIME_OF_FEW if few else 0),
+        polish=jnp.ones_like(settings.polish),
+    )

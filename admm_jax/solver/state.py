@@ -16,6 +16,8 @@ from admm_jax.solver.vectors import add, add_scaled, dot, dtype_of
 # and 7 in 255, lam from 2e-4 to 1e-2: the best lay between 20 and 80.
 TV_PENALTY = 40.0
 IMPULSES = 997  # the mean eigenvalue is that of the columns of Q at every so many pixels
+# and at least this share of the largest: where a mask hides all of those, or they are seen by the rim of a kernel only
+LEAST_MEAN = 1e-5
 RHO_RANGE = 1e8  # rho stays within this factor of its start
 EAGER_STEPS = 5  # for which splits keep the ratio that they begin with; measured with `prox.framed.EAGER`
 
@@ -100,6 +102,7 @@ def initial_rho(problem: Problem, rhs: Point, x: Point, curvature: Array) -> Arr
     mean = trace / dot(sparse, sparse)
     squared = dot(rhs, rhs)
     largest = curvature / jnp.maximum(squared, tiny)
+    mean = jnp.where(mean > LEAST_MEAN * largest, mean, largest)
     gradient = jnp.sqrt(squared / problem.size)
     logs = []
     for penalty in problem.penalties:
@@ -131,9 +134,12 @@ def initial_rho(problem: Problem, rhs: Point, x: Point, curvature: Array) -> Arr
 
 
 def _impulses(shape: tuple[int, ...], dtype: jnp.dtype) -> Array:
-    """Ones at every so many entries, zeros elsewhere."""
-    size = max(1, math.prod(shape))
-    return (jnp.arange(size) % min(IMPULSES, size) == size // 2 % min(IMPULSES, size)).astype(dtype).reshape(shape)
+    """Ones at the middle and at every so many entries from there, zeros elsewhere."""
+    size, middle = max(1, math.prod(shape)), 0
+    for n in shape:
+        middle = middle * n + n // 2
+    apart = min(IMPULSES, size)
+    return (jnp.arange(size) % apart == middle % apart).astype(dtype).reshape(shape)
 
 
 def initial_state(problem: Problem, rho: Array, factor: Array, x: Point) -> State:

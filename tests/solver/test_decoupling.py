@@ -18,6 +18,9 @@ from admm_jax.prox.framed import DiagonalQuadratic, Framed
 from admm_jax.prox.total_variation import TotalVariation
 from admm_jax.solver import decouple
 from admm_jax.solver.plan import make_plan
+from admm_jax.solver.run import begin
+from admm_jax.solver.settings import settings_for
+from admm_jax.solver.solve import prepare
 from admm_jax.status import Status
 from tests.models import image_jit, quick_jit
 from tests.operators.dense import check_matrix
@@ -368,3 +371,22 @@ def test_the_prox_on_a_frame():
     assert field.shape == (2, 4, 3)
     np.testing.assert_array_equal(z[:4, :3], inner)
     np.testing.assert_array_equal(z, decouple.pad(inner, (6, 5)))
+
+
+def test_rho_does_not_hang_on_where_pixels_are_seen():
+    """One entry tells the curvature of a small image: not one at the border, which the rim of the kernel sees."""
+    across, down = np.mgrid[-7:8, -7:8]
+    disc = (across**2 + down**2 <= 36) / 113
+    rhos = []
+    for n, hidden in ((42, False), (43, False), (43, True)):
+        weights = np.ones((n - 14, n - 14))
+        weights[3:-3, 3:-3] = not hidden  # such as a hole to be inpainted
+        U, model = admm.Var("U", (n, n)), admm.Model()
+        residual = weights * (admm.conv2d(U, disc, "valid") - np.ones((n - 14, n - 14)))
+        model.setObjective(0.002 * admm.tv2d(U) + 0.5 * admm.sum(admm.square(residual)))
+        problem, plan, dtype = prepare(model.problem(), model._options, np.float32)
+        run = begin(problem, plan, dtype, settings_for(model._options, dtype, plan), problem.zeros(dtype))
+        rhos.append(float(run.state.rho))
+    assert rhos[0] == pytest.approx(rhos[1], rel=0.1)
+    assert rhos[2] == pytest.approx(rhos[1], rel=30)
+    assert rhos[2] > rhos[1] / 30

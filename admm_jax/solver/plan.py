@@ -86,7 +86,7 @@ class Plan:
         a factor of 1.08 to 1.6. A `dear` one cost tens of iterations: then a few more of them are the lesser risk.
         """
         growth = jnp.where(jnp.isfinite(ratio), jnp.clip(ratio, 1e-3, 1e3) ** 0.4, 1.4)
-        least = jnp.where(dear, max(self.first_check // 2, 1), max(self.first_check // 4, 1))
+        least = jnp.where(dear, (self.first_check + 1) // 2, max(self.first_check // 4, 1))
         ahead = jnp.maximum(iteration * (jnp.clip(growth, 1.08, 1.6) - 1), least)
         return iteration + jnp.minimum(ahead, 500).astype(jnp.int32)
 

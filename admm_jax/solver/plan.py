@@ -30,6 +30,8 @@ DENSE_RHO_TOLERANCE = 3.0  # a new factor is cheap, and the x-update exact
 DENSE_ENTRIES = 4_000_000  # entries of all matrices together: 32 MB in float64
 # isotropic TV on 256² pixels is brought to 1e-6 by 475 iterations, in 5 s; polishing it, to 4e-12, takes 66
 ISOTROPIC_POLISH_BELOW = 1e-6
+# denoising 128² to 1e-9 takes the prox' own ascent 8 s, polishing 35
+POLISH_DENOISED_BELOW = 1e-9
 
 
 # An x-update by transforms is worth it where a convolution costs more than so many taps. Where a part of the scene lies
@@ -135,7 +137,8 @@ def make_plan(problem: Problem, own: Solve | None = None, *, plain: bool = False
     if own is None and problem.size <= DENSE_VARIABLES and matrices_fit(problem):
         return Plan(Cholesky(), rho_tolerance=DENSE_RHO_TOLERANCE)
     if own is None and not plain and is_denoising(problem):
-        return polishing(dataclasses.replace(DENOISING, polish_below=polish_below(problem)), problem)
+        below = polish_below(problem, isotropic=POLISH_DENOISED_BELOW)
+        return polishing(dataclasses.replace(DENOISING, polish_below=below), problem)
     periods = periods_of(problem) if own is None and not plain else None
     if periods is not None and transforms_pay(problem):
         return Plan(FourierDiagonal(periods, axes_of(problem)), least_patience=100)
@@ -144,10 +147,10 @@ def make_plan(problem: Problem, own: Solve | None = None, *, plain: bool = False
     return polishing(Plan(x_update, polish_below=polish_below(problem), rho_tolerance=tolerance), problem)
 
 
-def polish_below(problem: Problem) -> float:
-    """The tolerance below which polishing pays."""
-    isotropic = any(regions.is_isotropic(penalty) for penalty in problem.penalties)
-    return ISOTROPIC_POLISH_BELOW if isotropic else Plan.polish_below
+def polish_below(problem: Problem, isotropic: float = ISOTROPIC_POLISH_BELOW) -> float:
+    """The tolerance below which polishing pays; `isotropic`: that of an isotropic total variation."""
+    curved = any(regions.is_isotropic(penalty) for penalty in problem.penalties)
+    return isotropic if curved else Plan.polish_below
 
 
 def is_denoising(problem: Problem) -> bool:

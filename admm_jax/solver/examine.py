@@ -170,10 +170,11 @@ def _matrix_free(problem: Problem, plan: Plan, run: Run, settings: Settings, goa
     # when nothing moves any more: of a sum of rounding, a promise may be larger than what is proved.
     last = state.iteration >= settings.max_iterations
     last = last | out_of_patience(plan, settings, state.iteration, run.nearer_at, STANDSTILL)
-    hopeless = (plan.promise_factor * quick.relative_gap > goal) & ~last
+    unlikely = plan.promise_factor * quick.relative_gap > goal
     none = replace(quick, relative_gap=jnp.full_like(quick.gap, jnp.inf))
-    certificate = lax.cond(hopeless, lambda: none, full)
-    expected = jnp.where(hopeless, plan.promise_kept * quick.relative_gap, certificate.relative_gap)
+    certificate = lax.cond(unlikely & ~last, lambda: none, full)
+    # one tried against its promise says nothing of what later ones will find: progress is still that of promises
+    expected = jnp.where(unlikely, plan.promise_kept * quick.relative_gap, certificate.relative_gap)
     e = tuple(q.map(point) - q.data for q in lifted.quadratics)
     return run, point, certificate, expected, _estimate(lifted, run, point, e, quick.duals, quick)
 

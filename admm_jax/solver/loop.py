@@ -111,8 +111,7 @@ def check(
     # what is proved, what seems about to be, and the violation: while any of them falls there is progress
     distance = jnp.stack([short, expected, certificate.violation])
     nearer = distance < NEARER * run.distance
-    fell = nearer & jnp.isfinite(run.distance)  # a first proof, which may be asked for because nothing moves, is none
-    nearer_at = jnp.where(jnp.any(fell), state.iteration, run.nearer_at)
+    nearer_at = jnp.where(jnp.any(nearer), state.iteration, run.nearer_at)
     still = out_of_patience(plan, settings, state.iteration, nearer_at)
     stalled = ~reached & ~near & still
     near = near & ((estimate <= settings.target) | (state.iteration >= ends) | still)

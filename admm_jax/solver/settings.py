@@ -31,7 +31,7 @@ FEW_PIXELS = 64 * 64
 LEAST_SHARE_OF_FEW = 1 / 64
 OVERTIME = 1.0  # iterations spent on `target`, relative to those spent on `tol`
 PATIENT_OVERTIME = 4.0  # the same where `tol` is of the estimate of the gap, which is reached in a quarter of the time
-OVERTIME_OF_FEW = 4.0
+OVERTIME_OF_FEW = 16.0
 FINISHED = {8: 1e-10, 4: 2e-6}  # gaps at which an active set is settled
 FINISHED_CURVED = {8: 1e-12, 4: 2e-6}  # where small groups of a norm are curved: they must be known to some digits
 

@@ -24,7 +24,6 @@ from admm_jax.solver.x_update import Workspace
 Examined = tuple[Run, Point, Certificate, Array, Array]  # see `examine`
 DENSE_ROUNDS = 4  # of absorbing and projecting, each with one factorisation
 ONLY_LOOK = -1  # rounds
-STANDSTILL = 0.25  # of a run's patience, after which a certificate is tried whatever it promises
 
 
 def candidate(problem: Problem, x: Point, zs: tuple[Array, ...] | None) -> Point:
@@ -166,10 +165,9 @@ def _matrix_free(problem: Problem, plan: Plan, run: Run, settings: Settings, goa
         rounds = jnp.where(settings.by_estimate, ONLY_LOOK, plan.rounds)
         return full_certificate(lifted, plan, run, point, quick, goal, rounds)
 
-    # The certificate costs tens of iterations: only pay for it when it can succeed, when the run may end without, and
-    # when nothing moves any more: of a sum of rounding, a promise may be larger than what is proved.
+    # the certificate costs tens of iterations: only pay for it when it can succeed, or when the run may end without
     last = state.iteration >= settings.max_iterations
-    last = last | out_of_patience(plan, settings, state.iteration, run.nearer_at, STANDSTILL)
+    last = last | out_of_patience(plan, settings, state.iteration, run.nearer_at)
     unlikely = plan.promise_factor * quick.relative_gap > goal
     none = replace(quick, relative_gap=jnp.full_like(quick.gap, jnp.inf))
     certificate = lax.cond(unlikely & ~last, lambda: none, full)

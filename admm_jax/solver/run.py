@@ -67,12 +67,9 @@ def duals_of(problem: Problem, state: State) -> tuple[Array, ...]:
     return tuple(p.function.dual(decouple.own_part(p, y), field) for p, y, field in pairs)
 
 
-def out_of_patience(plan: Plan, settings: Settings, iteration: Array, nearer_at: Array, share: float = 1.0) -> Array:
-    """Whether a run has gone on for too long since it last came nearer to its tolerances, at `nearer_at`.
-
-    `share`: of the iterations that it may go on for.
-    """
-    patience = (share * jnp.maximum(PATIENCE * nearer_at, plan.least_patience)).astype(jnp.int32)
+def out_of_patience(plan: Plan, settings: Settings, iteration: Array, nearer_at: Array) -> Array:
+    """Whether a run has gone on for too long since it last came nearer to its tolerances, at `nearer_at`."""
+    patience = jnp.maximum(PATIENCE * nearer_at, plan.least_patience).astype(jnp.int32)
     # a tolerance of zero asks for all iterations that are allowed
     return (settings.tol > 0) & (iteration - nearer_at > patience)
 
